@@ -1,0 +1,210 @@
+//! Whole lines of one stream in one shared buffer.
+//!
+//! There is no owned line type: a line is a `&[u8]` borrowed from a chunk's bytes, so the raw path
+//! allocates nothing per line.
+//!
+//! Pure: no I/O, no clock.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Where one record lies when the bytes are not simply untouched lines of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// End of the record in the shared bytes, its final newline included.
+    pub end: u32,
+    /// Offset in the stream, in bytes, of the record's first raw byte.
+    pub offset: u64,
+    /// True where the record was cut at the source's `max_line`.
+    pub truncated: bool,
+}
+
+/// One line as encoders see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The line without its final newline. It can hold newlines where several were joined into one
+    /// record, and any other byte at all.
+    pub text: &'a [u8],
+    /// Offset in the stream, in bytes, of the line's first raw byte.
+    pub offset: u64,
+    /// True where the line was cut at the source's `max_line`.
+    pub truncated: bool,
+}
+
+/// Whole lines of one stream, in order, in one shared buffer.
+///
+/// Every line in `bytes` ends with a newline; framing adds one to an unterminated tail. Writing
+/// `bytes` as they are is therefore always the correct raw output.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    bytes: Bytes,
+    count: u32,
+    /// Offset in the stream of the first byte; unused where `records` are present.
+    base: u64,
+    /// Absent: untouched bytes of the stream, so a line's offset is `base` + its index.
+    records: Option<Arc<[Record]>>,
+    /// Index in `records` of the first line of this part.
+    first: u32,
+    /// Where this part starts in the bytes that `records` speak of.
+    shift: u32,
+}
+
+impl Lines {
+    /// Wraps untouched bytes of a stream: `count` lines, each ended by a newline, the first one at
+    /// stream offset `base`.
+    pub fn untouched(bytes: Bytes, count: u32, base: u64) -> Self {
+        debug_assert!(bytes.last().is_none_or(|byte| *byte == b'\n'));
+        debug_assert_eq!(memchr::memchr_iter(b'\n', &bytes).count(), count as usize);
+        Self { bytes, count, base, records: None, first: 0, shift: 0 }
+    }
+
+    /// Wraps bytes that framing put together, with one [`Record`] per line.
+    pub fn from_records(bytes: Bytes, records: Arc<[Record]>) -> Self {
+        debug_assert_eq!(records.last().map_or(0, |r| r.end as usize), bytes.len());
+        let count = u32::try_from(records.len()).expect("a chunk holds fewer than 2^32 lines");
+        Self { bytes, count, base: 0, records: Some(records), first: 0, shift: 0 }
+    }
+
+    /// The lines with their newlines: the raw output.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Number of lines.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// True where there is no line at all.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Number of lines that were cut at `max_line`.
+    pub fn truncated(&self) -> u64 {
+        self.own_records().map_or(0, |own| own.iter().filter(|r| r.truncated).count() as u64)
+    }
+
+    /// The lines in order.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            bytes: &self.bytes,
+            at: 0,
+            base: self.base,
+            shift: self.shift,
+            records: self.own_records(),
+            newlines: memchr::memchr_iter(b'\n', &self.bytes),
+        }
+    }
+
+    /// The part that holds lines `range` (indices of this `Lines`), sharing the same bytes.
+    ///
+    /// # Panics
+    /// If the range reaches past the last line.
+    pub fn slice(&self, range: Range<u32>) -> Lines {
+        assert!(range.start <= range.end && range.end <= self.count, "slice past the last line");
+        if range == (0..self.count) {
+            return self.clone();
+        }
+        let (start, end) = (self.start_of(range.start), self.start_of(range.end));
+        Lines {
+            bytes: self.bytes.slice(start..end),
+            count: range.end - range.start,
+            base: self.base + start as u64,
+            records: self.records.clone(),
+            first: self.first + range.start,
+            shift: self.shift + u32::try_from(start).expect("a chunk is smaller than 4 GiB"),
+        }
+    }
+
+    fn own_records(&self) -> Option<&[Record]> {
+        let records = self.records.as_deref()?;
+        Some(&records[self.first as usize..(self.first + self.count) as usize])
+    }
+
+    /// Byte index at which line `index` starts; `index == count` is the end of the bytes.
+    fn start_of(&self, index: u32) -> usize {
+        if index == 0 {
+            return 0;
+        }
+        if let Some(records) = self.own_records() {
+            return (records[index as usize - 1].end - self.shift) as usize;
+        }
+        memchr::memchr_iter(b'\n', &self.bytes)
+            .nth(index as usize - 1)
+            .map_or(self.bytes.len(), |newline| newline + 1)
+    }
+}
+
+/// Iterator over the lines of a [`Lines`].
+pub struct Iter<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    base: u64,
+    shift: u32,
+    records: Option<&'a [Record]>,
+    newlines: memchr::Memchr<'a>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Line<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Line<'a>> {
+        let (newline, offset, truncated) = match &mut self.records {
+            None => (self.newlines.next()?, self.base + self.at as u64, false),
+            Some(records) => {
+                let (record, rest) = records.split_first()?;
+                *records = rest;
+                ((record.end - self.shift) as usize - 1, record.offset, record.truncated)
+            }
+        };
+        let text = &self.bytes[self.at..newline];
+        self.at = newline + 1;
+        Some(Line { text, offset, truncated })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(lines: &Lines) -> Vec<(&[u8], u64)> {
+        lines.iter().map(|line| (line.text, line.offset)).collect()
+    }
+
+    #[test]
+    fn untouched_lines_know_their_offsets() {
+        let lines = Lines::untouched(Bytes::from_static(b"one\n\nthree\n"), 3, 100);
+
+        assert_eq!(texts(&lines), [(&b"one"[..], 100), (b"", 104), (b"three", 105)]);
+    }
+
+    #[test]
+    fn slice_shares_bytes_and_keeps_offsets() {
+        let lines = Lines::untouched(Bytes::from_static(b"one\n\nthree\nfour\n"), 4, 100);
+
+        let middle = lines.slice(1..3);
+
+        assert_eq!(texts(&middle), [(&b""[..], 104), (b"three", 105)]);
+        assert_eq!(texts(&middle.slice(1..2)), [(&b"three"[..], 105)]);
+        assert!(lines.slice(4..4).is_empty());
+    }
+
+    #[test]
+    fn records_carry_their_own_offsets_through_slices() {
+        let records: Arc<[Record]> = Arc::new([
+            Record { end: 4, offset: 7, truncated: false },
+            Record { end: 12, offset: 50, truncated: true },
+            Record { end: 14, offset: 90, truncated: false },
+        ]);
+        let lines = Lines::from_records(Bytes::from_static(b"abc\nde\nfghi\nj\n"), records);
+
+        assert_eq!(texts(&lines.slice(1..3)), [(&b"de\nfghi"[..], 50), (b"j", 90)]);
+        assert_eq!(texts(&lines.slice(1..3).slice(1..2)), [(&b"j"[..], 90)]);
+        assert_eq!(lines.slice(1..2).truncated(), 1);
+        assert_eq!(lines.slice(2..3).truncated(), 0);
+    }
+}

@@ -1,0 +1,13 @@
+//! The nouns of the domain: lines, positions, acks, batches.
+//!
+//! Pure: no I/O, no clock.
+
+mod ack;
+mod batch;
+mod lines;
+mod position;
+
+pub use ack::{Ack, Ledger, Moved};
+pub use batch::{Batch, BatchLimits, Batcher, LineSet, Run, Weight};
+pub use lines::{Line, Lines, Record};
+pub use position::{CursorKey, GUARD_BYTES, Origin, Position, StreamKey, guard_of};

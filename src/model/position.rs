@@ -1,0 +1,110 @@
+//! Where reading of a stream stands, and whose place it is.
+//!
+//! Pure: no I/O, no clock.
+
+use std::fmt;
+use std::sync::Arc;
+
+use twox_hash::XxHash3_64;
+
+/// How many bytes before an offset its guard covers, at most.
+pub const GUARD_BYTES: usize = 256;
+
+/// Hashes the bytes right before an offset (the last [`GUARD_BYTES`] of `before`).
+///
+/// The hash is part of the checkpoint format: XXH3-64 with seed 0.
+pub fn guard_of(before: &[u8]) -> u64 {
+    XxHash3_64::oneshot(&before[before.len().saturating_sub(GUARD_BYTES)..])
+}
+
+/// Names one stream that can be resumed on its own: a file generation's random id, a URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey(Arc<str>);
+
+impl StreamKey {
+    /// Wraps a name that is unique among the streams of one source.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A place in a stream up to which everything has been read (or, in a ledger, settled).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// A byte offset in a file generation.
+    File {
+        /// Bytes from the start of the generation.
+        offset: u64,
+        /// [`guard_of`] the bytes before `offset`, known when they were read.
+        guard: u64,
+        /// True where `offset` lies inside a line whose start was already delivered (cut at
+        /// `max_line`): what follows up to the next newline is skipped.
+        mid_line: bool,
+    },
+    /// A token that the server understands, and how many lines after it were already taken.
+    Token {
+        /// An SSE event id, an ETag and cursor, or a time.
+        cursor: Arc<str>,
+        /// Lines at `cursor` that were already taken.
+        skip: u32,
+    },
+    /// A stream that cannot be resumed; it settles when a sink owns the lines.
+    Live,
+}
+
+/// Whose position it is: one cursor per (source, stream, sink).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CursorKey {
+    /// Configured name of the source.
+    pub source: Arc<str>,
+    /// The stream inside the source.
+    pub stream: StreamKey,
+    /// Configured name of the sink.
+    pub sink: Arc<str>,
+}
+
+/// What encoders print about where a chunk came from, once per chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The label shown as `_source`: the source's name, or the file's label in `tail`.
+    pub source: Arc<str>,
+    /// The stream inside the source.
+    pub stream: StreamKey,
+    /// The file's path, shown as `_file`.
+    pub path: Option<Arc<str>>,
+    /// Configured labels, shown as `_labels`.
+    pub labels: Arc<[(Arc<str>, Arc<str>)]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guard_covers_the_last_256_bytes_only() {
+        let mut long = vec![b'x'; 1000];
+        let guard = guard_of(&long);
+
+        long[0] = b'y';
+        assert_eq!(guard_of(&long), guard);
+
+        long[999] = b'y';
+        assert_ne!(guard_of(&long), guard);
+    }
+
+    #[test]
+    fn guard_is_a_stable_format() {
+        assert_eq!(guard_of(b""), 0x2d06_8005_38d3_94c2);
+    }
+}

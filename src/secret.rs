@@ -1,0 +1,62 @@
+//! Values that must never be shown, and how URLs are shown without them.
+//!
+//! Pure: no I/O, no clock.
+
+use std::fmt;
+
+/// A resolved secret. `Debug` masks it and there is no `Display`, so that it cannot reach a log
+/// line, an error or a printed config by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a resolved value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the request that needs it and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A URL without its userinfo, query and fragment, where secrets hide.
+pub fn shown_url(url: &str) -> String {
+    let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_url_has_no_userinfo_and_no_query() {
+        let cases = [
+            ("https://u:p@host/a/b?token=x#f", "https://host/a/b"),
+            ("https://host", "https://host"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("http://u:p@host?x=y", "http://host"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(shown_url(url), shown);
+        }
+    }
+
+    #[test]
+    fn debug_masks_a_secret() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+}
