@@ -30,6 +30,12 @@ impl Backoff {
         drawn.max(asked.unwrap_or_default()).min(self.max)
     }
 
+    /// A delay for trouble that only a person can end: between half of `max` and `max`.
+    pub fn longest(&mut self) -> Duration {
+        self.attempt = self.attempt.saturating_add(1);
+        self.max.mul_f64(0.5 + self.fraction() / 2.0)
+    }
+
     /// Attempts since the last success.
     pub fn attempts(&self) -> u32 {
         self.attempt

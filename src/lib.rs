@@ -2,7 +2,9 @@
 //! delivers them, and only then does the place we read from move forward.
 
 pub mod backoff;
+pub mod checkpoint;
 pub mod config;
+pub mod delivery;
 pub mod encoding;
 pub mod framing;
 pub mod model;
@@ -10,3 +12,4 @@ pub mod queue;
 pub mod secret;
 pub mod sink;
 pub mod source;
+pub mod telemetry;
