@@ -94,4 +94,6 @@ impl Encoder {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
