@@ -1,5 +1,6 @@
 //! Sinks: each delivers batches to one kind of place.
 
+mod body;
 pub mod file;
 pub mod http;
 pub mod stdout;
