@@ -1,12 +1,13 @@
 //! The HTTP sink: sends batches to a collector and reads its answers rightly.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::secret::{Secret, shown_url};
 
 /// Which collector, and how to speak to it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct HttpConfig {
     /// The collector's URL, used as written. It can hold a secret in its userinfo or query, so it
     /// is shown through [`crate::secret::shown_url`] only.
@@ -31,6 +32,25 @@ pub struct HttpConfig {
     pub dead_letter: Option<PathBuf>,
     /// A private CA beside the system's roots, and a client certificate with its key (PEM files).
     pub tls: Tls,
+}
+
+impl fmt::Debug for HttpConfig {
+    /// The URL without what may be secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConfig")
+            .field("url", &shown_url(&self.url))
+            .field("headers", &self.headers)
+            .field("basic", &self.basic)
+            .field("bearer", &self.bearer)
+            .field("compression", &self.compression)
+            .field("concurrency", &self.concurrency)
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("retry", &self.retry)
+            .field("dead_letter", &self.dead_letter)
+            .field("tls", &self.tls)
+            .finish()
+    }
 }
 
 /// First and longest delay between retries; full jitter lies in between.
