@@ -30,7 +30,9 @@ impl fmt::Debug for Secret {
 /// A URL without its userinfo, query and fragment, where secrets hide.
 pub fn shown_url(url: &str) -> String {
     let url = &url[..url.find(['?', '#']).unwrap_or(url.len())];
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     let authority_end = rest.find('/').unwrap_or(rest.len());
     match rest[..authority_end].rfind('@') {
         Some(at) => format!("{scheme}://{}", &rest[at + 1..]),

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::encoding::{Format, Meta};
 use crate::sink::file::Fsync;
 use crate::sink::http::{Compression, Retry};
-use crate::sink::{Format, Meta, SinkKind};
+use crate::sink::SinkKind;
 use crate::source::SourceKind;
 use crate::source::file::Start;
 

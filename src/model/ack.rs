@@ -43,7 +43,11 @@ struct Entry {
 impl Ledger {
     /// Opens a ledger for a cursor that stands at `committed`.
     pub fn new(key: Arc<CursorKey>, committed: Position) -> Self {
-        let entries = Entries { committed, first: 0, open: VecDeque::new() };
+        let entries = Entries {
+            committed,
+            first: 0,
+            open: VecDeque::new(),
+        };
         Self(Arc::new(Shared {
             key,
             entries: Mutex::new(entries),
@@ -55,8 +59,16 @@ impl Ledger {
     pub fn open(&self, end: Position) -> Ack {
         let mut entries = self.0.lock();
         let seq = entries.first + entries.open.len() as u64;
-        entries.open.push_back(Entry { end: end.clone(), settled: false });
-        Ack { shared: Arc::clone(&self.0), seq, end, settled: false }
+        entries.open.push_back(Entry {
+            end: end.clone(),
+            settled: false,
+        });
+        Ack {
+            shared: Arc::clone(&self.0),
+            seq,
+            end,
+            settled: false,
+        }
     }
 
     /// Whose ledger it is.
@@ -71,7 +83,12 @@ impl Ledger {
 
     /// How many acks are not settled yet.
     pub fn unsettled(&self) -> usize {
-        self.0.lock().open.iter().filter(|entry| !entry.settled).count()
+        self.0
+            .lock()
+            .open
+            .iter()
+            .filter(|entry| !entry.settled)
+            .count()
     }
 
     /// True where an ack was dropped unsettled: the cursor must be restarted from
@@ -160,7 +177,11 @@ mod tests {
     use super::*;
 
     fn at(offset: u64) -> Position {
-        Position::File { offset, guard: 0, mid_line: false }
+        Position::File {
+            offset,
+            guard: 0,
+            mid_line: false,
+        }
     }
 
     fn ledger() -> Ledger {

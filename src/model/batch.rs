@@ -51,7 +51,13 @@ pub struct Batcher<T> {
 impl<T> Batcher<T> {
     /// Makes an empty batcher.
     pub fn new(limits: BatchLimits) -> Self {
-        Self { limits, items: Vec::new(), weight: Weight::default(), deadline: None, next_number: 0 }
+        Self {
+            limits,
+            items: Vec::new(),
+            weight: Weight::default(),
+            deadline: None,
+            next_number: 0,
+        }
     }
 
     /// Adds an item. Returns the batch that it closed: the one before it where the item no longer
@@ -170,7 +176,10 @@ impl LineSet {
                 let (from, to) = (want.start.max(start), want.end.min(end));
                 if from < to {
                     let inside = |at: u64| u32::try_from(at - start).expect("within one item");
-                    runs.push(Run { item, lines: inside(from)..inside(to) });
+                    runs.push(Run {
+                        item,
+                        lines: inside(from)..inside(to),
+                    });
                 }
                 if want.end > end {
                     break;
@@ -205,11 +214,17 @@ impl LineSet {
             LineSet::All => (LineSet::Range(0..lines), LineSet::Range(lines..total)),
             LineSet::Range(range) => {
                 let middle = range.start + lines;
-                (LineSet::Range(range.start..middle), LineSet::Range(middle..range.end))
+                (
+                    LineSet::Range(range.start..middle),
+                    LineSet::Range(middle..range.end),
+                )
             }
             LineSet::Items(items) => {
                 let (left, right) = items.split_at(usize::try_from(lines).expect("an index"));
-                (LineSet::Items(left.to_vec()), LineSet::Items(right.to_vec()))
+                (
+                    LineSet::Items(left.to_vec()),
+                    LineSet::Items(right.to_vec()),
+                )
             }
         }
     }
@@ -224,11 +239,18 @@ mod tests {
     const LINGER: Duration = Duration::from_millis(250);
 
     fn batcher(bytes: usize, lines: u64) -> Batcher<&'static str> {
-        Batcher::new(BatchLimits { bytes, lines, linger: LINGER })
+        Batcher::new(BatchLimits {
+            bytes,
+            lines,
+            linger: LINGER,
+        })
     }
 
     fn weight(text: &str) -> Weight {
-        Weight { bytes: text.len(), lines: 1 }
+        Weight {
+            bytes: text.len(),
+            lines: 1,
+        }
     }
 
     #[test]
@@ -236,7 +258,9 @@ mod tests {
         let (mut batcher, now) = (batcher(6, 10), Instant::now());
 
         assert!(batcher.push("abc", weight("abc"), now).is_none());
-        let batch = batcher.push("def", weight("def"), now).expect("six bytes are a batch");
+        let batch = batcher
+            .push("def", weight("def"), now)
+            .expect("six bytes are a batch");
 
         assert_eq!(batch.items, ["abc", "def"]);
         assert_eq!(batch.weight, Weight { bytes: 6, lines: 2 });
@@ -248,10 +272,16 @@ mod tests {
         let (mut batcher, now) = (batcher(5, 10), Instant::now());
 
         batcher.push("abc", weight("abc"), now);
-        let batch = batcher.push("defghi", weight("defghi"), now).expect("the first is closed");
+        let batch = batcher
+            .push("defghi", weight("defghi"), now)
+            .expect("the first is closed");
 
         assert_eq!(batch.items, ["abc"]);
-        assert_eq!(batcher.deadline(), Some(now), "the second is full and due at once");
+        assert_eq!(
+            batcher.deadline(),
+            Some(now),
+            "the second is full and due at once"
+        );
         assert_eq!(batcher.flush().expect("waiting").items, ["defghi"]);
     }
 
@@ -271,7 +301,12 @@ mod tests {
 
         let numbers: Vec<u64> = ["a", "b", "c"]
             .into_iter()
-            .map(|text| batcher.push(text, weight(text), now).expect("each is full").number)
+            .map(|text| {
+                batcher
+                    .push(text, weight(text), now)
+                    .expect("each is full")
+                    .number
+            })
             .collect();
 
         assert_eq!(numbers, [0, 1, 2]);

@@ -57,14 +57,28 @@ impl Lines {
     pub fn untouched(bytes: Bytes, count: u32, base: u64) -> Self {
         debug_assert!(bytes.last().is_none_or(|byte| *byte == b'\n'));
         debug_assert_eq!(memchr::memchr_iter(b'\n', &bytes).count(), count as usize);
-        Self { bytes, count, base, records: None, first: 0, shift: 0 }
+        Self {
+            bytes,
+            count,
+            base,
+            records: None,
+            first: 0,
+            shift: 0,
+        }
     }
 
     /// Wraps bytes that framing put together, with one [`Record`] per line.
     pub fn from_records(bytes: Bytes, records: Arc<[Record]>) -> Self {
         debug_assert_eq!(records.last().map_or(0, |r| r.end as usize), bytes.len());
         let count = u32::try_from(records.len()).expect("a chunk holds fewer than 2^32 lines");
-        Self { bytes, count, base: 0, records: Some(records), first: 0, shift: 0 }
+        Self {
+            bytes,
+            count,
+            base: 0,
+            records: Some(records),
+            first: 0,
+            shift: 0,
+        }
     }
 
     /// The lines with their newlines: the raw output.
@@ -84,7 +98,8 @@ impl Lines {
 
     /// Number of lines that were cut at `max_line`.
     pub fn truncated(&self) -> u64 {
-        self.own_records().map_or(0, |own| own.iter().filter(|r| r.truncated).count() as u64)
+        self.own_records()
+            .map_or(0, |own| own.iter().filter(|r| r.truncated).count() as u64)
     }
 
     /// The lines in order.
@@ -104,7 +119,10 @@ impl Lines {
     /// # Panics
     /// If the range reaches past the last line.
     pub fn slice(&self, range: Range<u32>) -> Lines {
-        assert!(range.start <= range.end && range.end <= self.count, "slice past the last line");
+        assert!(
+            range.start <= range.end && range.end <= self.count,
+            "slice past the last line"
+        );
         if range == (0..self.count) {
             return self.clone();
         }
@@ -158,12 +176,20 @@ impl<'a> Iterator for Iter<'a> {
             Some(records) => {
                 let (record, rest) = records.split_first()?;
                 *records = rest;
-                ((record.end - self.shift) as usize - 1, record.offset, record.truncated)
+                (
+                    (record.end - self.shift) as usize - 1,
+                    record.offset,
+                    record.truncated,
+                )
             }
         };
         let text = &self.bytes[self.at..newline];
         self.at = newline + 1;
-        Some(Line { text, offset, truncated })
+        Some(Line {
+            text,
+            offset,
+            truncated,
+        })
     }
 }
 
@@ -179,7 +205,10 @@ mod tests {
     fn untouched_lines_know_their_offsets() {
         let lines = Lines::untouched(Bytes::from_static(b"one\n\nthree\n"), 3, 100);
 
-        assert_eq!(texts(&lines), [(&b"one"[..], 100), (b"", 104), (b"three", 105)]);
+        assert_eq!(
+            texts(&lines),
+            [(&b"one"[..], 100), (b"", 104), (b"three", 105)]
+        );
     }
 
     #[test]
@@ -196,13 +225,28 @@ mod tests {
     #[test]
     fn records_carry_their_own_offsets_through_slices() {
         let records: Arc<[Record]> = Arc::new([
-            Record { end: 4, offset: 7, truncated: false },
-            Record { end: 12, offset: 50, truncated: true },
-            Record { end: 14, offset: 90, truncated: false },
+            Record {
+                end: 4,
+                offset: 7,
+                truncated: false,
+            },
+            Record {
+                end: 12,
+                offset: 50,
+                truncated: true,
+            },
+            Record {
+                end: 14,
+                offset: 90,
+                truncated: false,
+            },
         ]);
         let lines = Lines::from_records(Bytes::from_static(b"abc\nde\nfghi\nj\n"), records);
 
-        assert_eq!(texts(&lines.slice(1..3)), [(&b"de\nfghi"[..], 50), (b"j", 90)]);
+        assert_eq!(
+            texts(&lines.slice(1..3)),
+            [(&b"de\nfghi"[..], 50), (b"j", 90)]
+        );
         assert_eq!(texts(&lines.slice(1..3).slice(1..2)), [(&b"j"[..], 90)]);
         assert_eq!(lines.slice(1..2).truncated(), 1);
         assert_eq!(lines.slice(2..3).truncated(), 0);

@@ -1,11 +1,13 @@
 //! Sinks: each delivers batches to one kind of place.
 
+mod body;
 pub mod file;
 pub mod http;
 pub mod stdout;
 
 use std::sync::Arc;
 
+use crate::encoding::Format;
 use crate::model::BatchLimits;
 
 /// One configured sink, validated.
@@ -23,37 +25,6 @@ pub struct SinkConfig {
     pub memory_bytes: usize,
     /// Where it delivers.
     pub kind: SinkKind,
-}
-
-/// What a line looks like outside.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Format {
-    /// The original bytes.
-    Raw,
-    /// One JSON object per line.
-    Json(Meta),
-    /// For people: label, time and line.
-    Text(Text),
-}
-
-/// Which keys about the origin a JSON line carries beside `_time` and `_source`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
-    /// `_host`
-    pub host: bool,
-    /// `_file`
-    pub file: bool,
-    /// `_offset`
-    pub offset: bool,
-    /// `_labels`
-    pub labels: bool,
-}
-
-/// How `text` looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    /// True to colour labels and dim times.
-    pub color: bool,
 }
 
 /// Where a sink delivers: one variant per kind.

@@ -1,1 +1,98 @@
-//! The stdout sink.
+//! The stdout sink: writes each batch at once, ends silently when the reader has gone.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::task::spawn_blocking;
+
+use super::body::Body;
+use crate::delivery::{Part, Sink, SinkError};
+use crate::encoding::Encoder;
+use crate::model::Batch;
+use crate::queue::Chunk;
+
+/// Writes lines to this process's standard output.
+#[derive(Debug)]
+pub struct StdoutSink {
+    encoder: Encoder,
+    /// A duplicate of file descriptor 1: `std::io::stdout()` would flush at every newline.
+    out: Arc<File>,
+    /// Lines still wanted; absent without a limit.
+    wanted: Option<AtomicU64>,
+}
+
+impl StdoutSink {
+    /// Opens standard output. With `limit`, delivery ends after so many lines.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn open(encoder: Encoder, limit: Option<u64>) -> io::Result<Self> {
+        let out = Arc::new(File::from(io::stdout().as_fd().try_clone_to_owned()?));
+        Ok(Self { encoder, out, wanted: limit.map(AtomicU64::new) })
+    }
+
+    /// The duplicate, to watch it for a reader that goes.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.out)
+    }
+
+    /// The pieces that are still wanted, and whether the limit is reached with them.
+    fn within_limit(&self, body: &Body) -> (Vec<Bytes>, bool) {
+        let Some(wanted) = &self.wanted else { return (body.pieces.clone(), false) };
+        let left = wanted.load(Ordering::Relaxed);
+        wanted.store(left.saturating_sub(body.lines), Ordering::Relaxed);
+        if body.lines < left {
+            return (body.pieces.clone(), false);
+        }
+        let all = body.clone().into_bytes();
+        let end = memchr::memchr_iter(b'\n', &all)
+            .nth(usize::try_from(left.saturating_sub(1)).unwrap_or(usize::MAX))
+            .map_or(all.len(), |newline| newline + 1);
+        let end = if left == 0 { 0 } else { end };
+        (vec![all.slice(..end)], true)
+    }
+}
+
+impl Sink for StdoutSink {
+    type Payload = Body;
+
+    fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Body {
+        Body::encode(&self.encoder, batch, part)
+    }
+
+    async fn deliver(&self, body: &Body) -> Result<(), SinkError> {
+        let (pieces, reached) = self.within_limit(body);
+        let out = Arc::clone(&self.out);
+        let writing = spawn_blocking(move || {
+            pieces.iter().try_for_each(|piece| write_all(&out, piece))
+        });
+        let written = writing.await.map_err(io::Error::other).and_then(|written| written);
+        match written {
+            Ok(()) if reached => Err(SinkError::Ended),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(SinkError::Ended),
+            Err(error) => Err(SinkError::Fatal { cause: format!("cannot write to stdout: {error}") }),
+        }
+    }
+}
+
+/// Writes everything, also where a process that shares the terminal made it non-blocking.
+fn write_all(mut out: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        #[expect(clippy::disallowed_methods, reason = "the loop handles short writes")]
+        match out.write(bytes) {
+            Ok(len) => bytes = &bytes[len..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(out, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@ use super::super::cx::Cx;
 use super::super::table::Table;
 use super::super::value::Value;
 use super::KindName;
-use crate::sink::{Format, Meta, Text};
+use crate::encoding::{Format, Meta, Text};
 
 /// Formats that are described and do not exist yet.
 const LATER_FORMATS: [&str; 7] = [

@@ -12,7 +12,8 @@ use super::super::table::Table;
 use super::super::value::Value;
 use super::credentials::{self, plain_text, unencrypted};
 use super::{SinkEntry, output};
-use crate::sink::http::{Compression, HttpConfig, Retry, Tls};
+use crate::http::Tls;
+use crate::sink::http::{Compression, HttpConfig, Retry};
 
 /// Keys that are described and do not exist yet.
 const LATER_KEYS: [&str; 8] = [

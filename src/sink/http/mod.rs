@@ -1,10 +1,39 @@
 //! The HTTP sink: sends batches to a collector and reads its answers rightly.
 
+mod body;
+mod response;
+
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER,
+};
+use reqwest::{Response, Url};
+
+use super::body::Body;
+use crate::delivery::{Part, Sink, SinkError};
+use crate::encoding::{Encoder, gzip};
+use crate::http::{ClientError, Tls, chain, client};
+use crate::model::Batch;
+use crate::queue::Chunk;
 use crate::secret::{Secret, shown_url};
+use body::PiecesBody;
+
+/// How much of an answer is read: enough for a reason, and to use the connection again.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of a refusal's text is kept.
+const REASON_CHARS_MAX: usize = 300;
+
+/// Redirects that one request follows.
+const REDIRECTS_MAX: usize = 5;
 
 /// Which collector, and how to speak to it.
 #[derive(Clone, PartialEq)]
@@ -71,13 +100,190 @@ pub enum Compression {
     Gzip(u32),
 }
 
-/// TLS files and policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Certificates (PEM) to trust beside the system's.
-    pub ca: Option<PathBuf>,
-    /// Client certificate chain (PEM); needs `key`.
-    pub cert: Option<PathBuf>,
-    /// Client key (PEM).
-    pub key: Option<PathBuf>,
+/// Sends batches to one collector.
+#[derive(Debug)]
+pub struct HttpSink {
+    client: reqwest::Client,
+    encoder: Encoder,
+    url: Url,
+    /// What every request carries, to this origin only.
+    private: HeaderMap,
+    /// What every request carries, wherever a redirect leads.
+    public: HeaderMap,
+    compression: Compression,
+    timeout: Duration,
+    /// Random, new for each process and sink: the first part of the `Idempotency-Key`.
+    instance: String,
+}
+
+/// One encoded body and its key.
+#[derive(Debug)]
+pub struct Payload {
+    pieces: Arc<[Bytes]>,
+    key: HeaderValue,
+}
+
+impl HttpSink {
+    /// Prepares the client; connects at the first batch.
+    ///
+    /// # Errors
+    /// [`ClientError`] where the set-up cannot work.
+    pub fn open(config: &HttpConfig, encoder: Encoder) -> Result<Self, ClientError> {
+        let client = client(&config.url, &config.tls, config.connect_timeout)?;
+        let url = Url::parse(&config.url).map_err(|error| {
+            ClientError::Client(format!("url {}: {error}", shown_url(&config.url)))
+        })?;
+        let content_type = if encoder.is_raw() { "text/plain" } else { "application/x-ndjson" };
+        let mut public = HeaderMap::new();
+        public.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if matches!(config.compression, Compression::Gzip(_)) {
+            public.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Ok(Self {
+            client,
+            encoder,
+            url,
+            private: private_headers(config)?,
+            public,
+            compression: config.compression,
+            timeout: config.timeout,
+            instance: crate::random::id(),
+        })
+    }
+
+    /// Sends a body, following redirects. To another origin nothing private goes along.
+    async fn send(&self, payload: &Payload) -> Result<Response, SinkError> {
+        let mut url = self.url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let mut request = self
+                .client
+                .post(url.clone())
+                .timeout(self.timeout)
+                .headers(self.public.clone())
+                .header("idempotency-key", payload.key.clone())
+                .body(PiecesBody::wrap(&payload.pieces));
+            if url.origin() == self.url.origin() {
+                request = request.headers(self.private.clone());
+            }
+            let response = request.send().await.map_err(transport_error)?;
+            let Some(next) = redirect_target(&response) else { return Ok(response) };
+            url = next;
+        }
+        let cause = format!("more than {REDIRECTS_MAX} redirects (set url to where they end)");
+        Err(SinkError::Paused { cause })
+    }
+}
+
+impl Sink for HttpSink {
+    type Payload = Payload;
+
+    fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Payload {
+        let body = Body::encode(&self.encoder, batch, part);
+        let pieces = match self.compression {
+            Compression::None => body.pieces,
+            Compression::Gzip(level) => vec![gzip(&body.into_bytes(), level).into()],
+        };
+        let key = format!("{}-{}{}", self.instance, batch.number, part.suffix);
+        let key = HeaderValue::try_from(key).expect("hexadecimal digits, numbers and dots");
+        Payload { pieces: pieces.into(), key }
+    }
+
+    async fn deliver(&self, payload: &Payload) -> Result<(), SinkError> {
+        let mut response = self.send(payload).await?;
+        let status = response.status().as_u16();
+        let after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| response::retry_after(value.to_str().ok()?, Timestamp::now()));
+        let answer = match read_answer(&mut response).await {
+            Ok(answer) => answer,
+            // The status alone decides; the connection is closed and not used again.
+            Err(_) => Vec::new(),
+        };
+        response::classify(status, after, &reason(&answer))
+    }
+}
+
+/// Headers that may hold secrets: they go to the configured origin only.
+fn private_headers(config: &HttpConfig) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let refused = |reason: &str| ClientError::Client(format!("header `{name}`: {reason}"));
+        let name = HeaderName::try_from(name).map_err(|_| refused("the name is not allowed"))?;
+        headers.append(name, sensitive(value).ok_or_else(|| refused("the value is not allowed"))?);
+    }
+    let refused = || ClientError::Client("the credentials cannot stand in a header".to_owned());
+    if let Some(token) = &config.bearer {
+        let value = Secret::new(format!("Bearer {}", token.expose()));
+        headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
+    }
+    if let Some((user, password)) = &config.basic {
+        let value = basic_credentials(user, password);
+        headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
+    }
+    Ok(headers)
+}
+
+fn sensitive(value: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// RFC 7617: base64 of `user:password`.
+fn basic_credentials(user: &str, password: &Secret) -> Secret {
+    let pair = format!("{user}:{}", password.expose());
+    Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+}
+
+/// Where a redirect that keeps method and body leads (RFC 9110 §15.4.8, §15.4.9).
+fn redirect_target(response: &Response) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let target = response.url().join(location).ok()?;
+    matches!(target.scheme(), "http" | "https").then_some(target)
+}
+
+fn transport_error(error: reqwest::Error) -> SinkError {
+    // The URL may hold a secret.
+    let error = error.without_url();
+    let cause = if error.is_timeout() { "no answer in time".to_owned() } else { chain(&error) };
+    SinkError::Retryable { cause, after: None }
+}
+
+async fn read_answer(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut answer = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        answer.extend_from_slice(&piece);
+        if answer.len() > ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(answer)
+}
+
+/// The beginning of an answer as one line of text.
+fn reason(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&answer[..answer.len().min(4 * REASON_CHARS_MAX)]);
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(REASON_CHARS_MAX).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_credentials_are_base64() {
+        let cases = [
+            ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            ("a", "b", "Basic YTpi"),
+            ("a", "", "Basic YTo="),
+        ];
+        for (user, password, expected) in cases {
+            assert_eq!(basic_credentials(user, &Secret::new(password)).expose(), expected);
+        }
+    }
 }

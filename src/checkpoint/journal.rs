@@ -1,0 +1,283 @@
+//! The checkpoint journal's format: one checksummed JSON record per line.
+//!
+//! ```text
+//! logweir-journal 1
+//! 5f1c20aa {"stream":{"source":"nginx","id":"…","path":"/var/log/nginx/access.log",…}}
+//! 09ab1277 {"at":[{"source":"nginx","stream":"…","sink":"collector","offset":8192,…}]}
+//! ```
+//!
+//! The number in front is the CRC-32 (IEEE) of the JSON text, in hexadecimal. A record says where
+//! something stands, never by how much it moved, so a damaged record costs only itself. These types
+//! are the format's own: what is stored is a promise, and the model may change freely.
+//!
+//! Pure: no I/O, no clock.
+
+use serde::{Deserialize, Serialize};
+
+/// First line of the file; the number is the version.
+pub(super) const HEADER: &str = "logweir-journal 1\n";
+
+/// What [`HEADER`] starts with in every version.
+pub(super) const HEADER_NAME: &str = "logweir-journal ";
+
+/// One thing to remember.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Record {
+    /// A process opened the journal.
+    Begin(Begin),
+    /// A stream was seen, moved or changed.
+    Stream(StreamRecord),
+    /// Cursors moved: one record per settled batch.
+    At(Vec<CursorRecord>),
+    /// A file sink is about to write.
+    Intent(Intent),
+    /// A stream will never be read again.
+    Forget {
+        /// Its source.
+        source: String,
+        /// Its id.
+        stream: String,
+    },
+    /// The first `len` bytes of this journal are on disk, and the outputs that they speak of.
+    Synced {
+        /// In bytes.
+        len: u64,
+    },
+}
+
+/// Who opened the journal, on which boot of the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Begin {
+    /// Kernel's boot id: with the same one, nothing that was written can have been lost.
+    pub boot: String,
+    /// Process id.
+    pub pid: u32,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// One file generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRecord {
+    /// Name of the source.
+    pub source: String,
+    /// Random 128-bit id, in hexadecimal.
+    pub id: String,
+    /// Where it was last seen.
+    pub path: String,
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// How many of the first bytes the fingerprint covers.
+    pub head_len: u32,
+    /// XXH3-64 of those bytes.
+    pub head_hash: u64,
+    /// When it was last seen, in seconds since 1970.
+    pub seen: u64,
+    /// True when it was replaced at its path: it gets no new lines.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+/// Where one cursor stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorRecord {
+    /// Name of the source.
+    pub source: String,
+    /// Id of the stream.
+    pub stream: String,
+    /// Name of the sink.
+    pub sink: String,
+    /// The position.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// A position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// In a file.
+    File {
+        /// Bytes from the start.
+        offset: u64,
+        /// Hash of the bytes before it.
+        guard: u64,
+        /// True inside a line that was cut.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mid_line: bool,
+    },
+    /// A token of the server's.
+    Token {
+        /// The token.
+        cursor: String,
+        /// Lines after it that were taken.
+        skip: u32,
+    },
+}
+
+/// What a file sink is about to write, so that after a crash it can be told whether it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Name of the sink.
+    pub sink: String,
+    /// Which file.
+    pub output: OutputId,
+    /// Length before the write.
+    pub start: u64,
+    /// Length after it.
+    pub end: u64,
+    /// CRC-32 (IEEE) of the bytes.
+    pub crc: u32,
+    /// Where the cursors stand once it is written.
+    pub after: Vec<CursorRecord>,
+}
+
+/// Which output file: by identity, not by path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputId {
+    /// Where it was opened.
+    pub path: String,
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// How many of the first bytes the fingerprint covers.
+    pub head_len: u32,
+    /// XXH3-64 of those bytes.
+    pub head_hash: u64,
+}
+
+/// Appends a record's line to `out`.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(b"00000000 ");
+    let json = start + 9;
+    serde_json::to_writer(&mut *out, record).expect("a record has string keys and no fallible part");
+    let crc = crc32fast::hash(&out[json..]);
+    out[start..start + 8].copy_from_slice(format!("{crc:08x}").as_bytes());
+    out.push(b'\n');
+}
+
+/// What a journal's bytes hold.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    /// Every intact record, in order.
+    pub(super) records: Vec<Record>,
+    /// Whole lines that are damaged.
+    pub(super) damaged: u64,
+    /// True where the last line is torn: a crash in the middle of a write.
+    pub(super) torn: bool,
+}
+
+/// Reads the records after the header. Damaged lines are counted and passed over.
+pub(super) fn decode(body: &[u8]) -> Decoded {
+    let mut decoded = Decoded::default();
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        match decode_line(line) {
+            Some(record) => decoded.records.push(record),
+            None if line.ends_with(b"\n") => decoded.damaged += 1,
+            None => decoded.torn = true,
+        }
+    }
+    decoded
+}
+
+fn decode_line(line: &[u8]) -> Option<Record> {
+    let line = line.strip_suffix(b"\n")?;
+    let (crc, json) = (line.get(..8)?, line.get(9..)?);
+    let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()?;
+    if crc != crc32fast::hash(json) {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<Record> {
+        let cursor = |sink: &str, place| CursorRecord {
+            source: "app".into(),
+            stream: "0123".into(),
+            sink: sink.into(),
+            place,
+        };
+        let output = OutputId { path: "/out".into(), dev: 1, ino: 2, head_len: 0, head_hash: 9 };
+        vec![
+            Record::Begin(Begin { boot: "b".into(), pid: 7, version: "0.1.0".into() }),
+            Record::Stream(StreamRecord {
+                source: "app".into(),
+                id: "0123".into(),
+                path: "/var/log/a \"b\"\n.log".into(),
+                dev: 1,
+                ino: u64::MAX,
+                head_len: 1024,
+                head_hash: u64::MAX,
+                seen: 3,
+                ended: true,
+            }),
+            Record::At(vec![
+                cursor("a", Place::File { offset: 1, guard: u64::MAX, mid_line: true }),
+                cursor("b", Place::Token { cursor: "x\ny".into(), skip: 2 }),
+            ]),
+            Record::Intent(Intent {
+                sink: "a".into(),
+                output,
+                start: 0,
+                end: 5,
+                crc: 1,
+                after: vec![cursor("a", Place::File { offset: 1, guard: 2, mid_line: false })],
+            }),
+            Record::Forget { source: "app".into(), stream: "0123".into() },
+            Record::Synced { len: 7 },
+        ]
+    }
+
+    fn journal() -> Vec<u8> {
+        let mut out = Vec::new();
+        records().iter().for_each(|record| encode(record, &mut out));
+        out
+    }
+
+    #[test]
+    fn every_record_survives_the_round_trip_on_one_line() {
+        let journal = journal();
+
+        let decoded = decode(&journal);
+
+        assert_eq!(decoded.records, records());
+        assert_eq!(journal.split(|byte| *byte == b'\n').count(), records().len() + 1);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_keeps_every_record_before_the_cut() {
+        let journal = journal();
+        for len in 0..journal.len() {
+            let decoded = decode(&journal[..len]);
+
+            let whole = journal[..len].iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(decoded.records, records()[..whole]);
+            assert_eq!(decoded.damaged, 0);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_costs_one_record_only() {
+        let journal = journal();
+        for at in 0..journal.len() {
+            let mut bytes = journal.clone();
+            bytes[at] ^= 0x04;
+
+            let decoded = decode(&bytes);
+
+            let kept = decoded.records.len();
+            let all = records();
+            assert!(kept + 2 >= all.len(), "at {at}: {kept} records");
+            assert!(decoded.records.iter().all(|record| all.contains(record)), "at {at}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Checkpoints: what was delivered, kept across restarts.
+//!
+//! Positions come in as sinks settle batches and are appended to a journal at once (coalesced while
+//! an append is under way); the journal is fsynced at most once a second, after the outputs that it
+//! covers. It knows nothing of files' contents or of collectors.
+
+mod journal;
+mod state;
+mod store;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+pub use journal::{CursorRecord, Intent, OutputId, StreamRecord};
+pub use state::to_record;
+pub use store::OpenError;
+
+use crate::model::{CursorKey, Moved, Position};
+use journal::Record;
+use store::Store;
+
+/// How often the journal is fsynced while positions move.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A shared handle to the checkpoints of this process.
+#[derive(Clone, Debug)]
+pub struct Checkpoints(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Absent for ad-hoc runs that keep no state.
+    store: Option<Mutex<Store>>,
+    dir: Option<PathBuf>,
+    /// Settled but not appended yet: bounded by the number of cursors.
+    pending: Mutex<HashMap<Arc<CursorKey>, Position>>,
+    wake: Notify,
+    /// Files whose data must be on disk before the journal that speaks of it.
+    covered: Mutex<Vec<Weak<File>>>,
+    /// One fsync at a time.
+    syncing: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Checkpoints {
+    /// Opens the state directory, under its lock. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] where it cannot be written or another process uses it.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let store = Store::open(dir)?;
+        Ok(Self::with(Some(Mutex::new(store)), Some(dir.to_owned())))
+    }
+
+    /// Checkpoints that remember nothing.
+    pub fn none() -> Self {
+        Self::with(None, None)
+    }
+
+    fn with(store: Option<Mutex<Store>>, dir: Option<PathBuf>) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            dir,
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            covered: Mutex::default(),
+            syncing: Mutex::default(),
+        }))
+    }
+
+    /// The state directory, where there is one.
+    pub fn dir(&self) -> Option<&Path> {
+        self.0.dir.as_deref()
+    }
+
+    /// The streams of a source that are known from before.
+    pub fn streams(&self, source: &str) -> Vec<StreamRecord> {
+        let Some(store) = &self.0.store else { return Vec::new() };
+        let store = lock(store);
+        store.state.streams.values().filter(|stream| stream.source == source).cloned().collect()
+    }
+
+    /// Where a cursor stands.
+    pub fn position(&self, key: &CursorKey) -> Option<Position> {
+        lock(self.0.store.as_ref()?).state.cursors.get(key).cloned()
+    }
+
+    /// Where the sinks that know a stream stand: (sink, position).
+    pub fn positions(&self, source: &str, stream: &str) -> Vec<(Arc<str>, Position)> {
+        let Some(store) = &self.0.store else { return Vec::new() };
+        let store = lock(store);
+        let of_stream = store.state.cursors.iter().filter(|(key, _)| {
+            *key.source == *source && key.stream.as_str() == stream
+        });
+        of_stream.map(|(key, position)| (Arc::clone(&key.sink), position.clone())).collect()
+    }
+
+    /// Remembers streams, before their first line is sent. Blocks for an append.
+    ///
+    /// # Errors
+    /// The journal cannot be written; nothing was remembered.
+    pub fn register(&self, streams: Vec<StreamRecord>) -> io::Result<()> {
+        self.append(streams.into_iter().map(Record::Stream).collect())
+    }
+
+    /// Forgets a stream and its cursors. Blocks for an append.
+    ///
+    /// # Errors
+    /// The journal cannot be written; nothing was forgotten.
+    pub fn forget(&self, source: &str, stream: &str) -> io::Result<()> {
+        self.append(vec![Record::Forget { source: source.to_owned(), stream: stream.to_owned() }])
+    }
+
+    /// Remembers what a file sink is about to write. Blocks for an append.
+    ///
+    /// # Errors
+    /// The journal cannot be written; the write must not be made.
+    pub fn intend(&self, intent: Intent) -> io::Result<()> {
+        self.append(vec![Record::Intent(intent)])
+    }
+
+    /// The intents of a sink that may or may not have been carried out.
+    pub fn open_intents(&self, sink: &str) -> Vec<Intent> {
+        let Some(store) = &self.0.store else { return Vec::new() };
+        let store = lock(store);
+        let of_sink = store.state.intents.values().filter(|intent| intent.sink == sink);
+        of_sink.filter(|intent| !store.state.is_settled(intent)).cloned().collect()
+    }
+
+    /// Adopts the positions of an intent that was carried out. Blocks for an append.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn adopt(&self, intent: &Intent) -> io::Result<()> {
+        self.append(vec![Record::At(intent.after.clone())])
+    }
+
+    /// Notes that a batch was settled. Never blocks: [`Checkpoints::run`] writes it.
+    pub fn advance(&self, moves: impl IntoIterator<Item = Moved>) {
+        if self.0.store.is_none() {
+            return;
+        }
+        lock(&self.0.pending).extend(moves);
+        self.0.wake.notify_one();
+    }
+
+    /// Has `file` fsynced before every fsync of the journal, for as long as it is open.
+    pub fn cover(&self, file: &Arc<File>) {
+        lock(&self.0.covered).push(Arc::downgrade(file));
+    }
+
+    /// Writes what is settled, until `stop`; then once more, and fsyncs.
+    pub async fn run(self, stop: CancellationToken) {
+        if self.0.store.is_none() {
+            return;
+        }
+        let mut outage = Outage::default();
+        let mut tick = tokio::time::interval(SYNC_INTERVAL);
+        loop {
+            let sync = tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.0.wake.notified() => false,
+                _ = tick.tick() => true,
+            };
+            self.step(sync, &mut outage).await;
+        }
+        self.step(true, &mut outage).await;
+    }
+
+    async fn step(&self, sync: bool, outage: &mut Outage) {
+        let this = self.clone();
+        let step = move || {
+            this.write_pending()?;
+            if sync { this.sync() } else { Ok(()) }
+        };
+        // A panic on the blocking pool is a bug; what was pending stays pending.
+        if let Ok(result) = spawn_blocking(step).await {
+            outage.note(result);
+        }
+    }
+
+    fn append(&self, records: Vec<Record>) -> io::Result<()> {
+        match &self.0.store {
+            Some(store) if !records.is_empty() => lock(store).append(records),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_pending(&self) -> io::Result<()> {
+        let pending = std::mem::take(&mut *lock(&self.0.pending));
+        let record = pending.iter().filter_map(|(key, position)| to_record(key, position));
+        let record: Vec<CursorRecord> = record.collect();
+        if record.is_empty() {
+            return Ok(());
+        }
+        let result = self.append(vec![Record::At(record)]);
+        if result.is_err() {
+            // Newer positions that came in meanwhile win.
+            let mut newer = lock(&self.0.pending);
+            for (key, position) in pending {
+                newer.entry(key).or_insert(position);
+            }
+        }
+        result
+    }
+
+    /// Forces the journal to disk, the outputs that it covers first.
+    fn sync(&self) -> io::Result<()> {
+        let Some(store) = &self.0.store else { return Ok(()) };
+        let _one_at_a_time = lock(&self.0.syncing);
+        let Some(point) = lock(store).begin_sync()? else { return Ok(()) };
+        let synced = self.sync_covered().and_then(|()| point.file.sync_data());
+        lock(store).end_sync(synced, &point)
+    }
+
+    fn sync_covered(&self) -> io::Result<()> {
+        let files: Vec<Arc<File>> = {
+            let mut covered = lock(&self.0.covered);
+            covered.retain(|file| file.strong_count() > 0);
+            covered.iter().filter_map(Weak::upgrade).collect()
+        };
+        files.iter().try_for_each(|file| file.sync_data())
+    }
+}
+
+/// Says once when writing begins to fail, and once when it works again.
+#[derive(Debug, Default)]
+struct Outage(bool);
+
+impl Outage {
+    fn note(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) if self.0 => info!("checkpoints are written again"),
+            Err(error) if !self.0 => {
+                error!(%error, "cannot write checkpoints: a restart now would send lines twice");
+            }
+            _ => return,
+        }
+        self.0 = !self.0;
+    }
+}

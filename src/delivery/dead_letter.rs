@@ -1,0 +1,112 @@
+//! The dead-letter file: lines that a collector refuses for good, with status and reason.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use crate::model::{Batch, LineSet};
+use crate::queue::Chunk;
+
+/// A dead-letter file holds at most this much; when it is full the sink pauses.
+const BYTES_MAX: u64 = 1 << 30;
+
+/// Appends refused lines as NDJSON. Opened at the first one.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    path: PathBuf,
+    file: Arc<Mutex<Option<File>>>,
+}
+
+/// One refused line.
+#[derive(Serialize)]
+struct Entry<'a> {
+    sink: &'a str,
+    status: u16,
+    reason: &'a str,
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    offset: u64,
+    line: String,
+}
+
+/// Why lines were refused.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) sink: Arc<str>,
+    pub(super) status: u16,
+    pub(super) reason: String,
+}
+
+impl DeadLetter {
+    /// Names the file; its folder is created when it is first needed.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: Arc::default() }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Appends lines of a batch.
+    ///
+    /// # Errors
+    /// The file cannot be written or is full; part of the lines may have been appended.
+    pub(super) async fn write(
+        &self,
+        batch: &Batch<Chunk>,
+        which: &LineSet,
+        refusal: &Refusal,
+    ) -> io::Result<()> {
+        let mut body = Vec::new();
+        for run in which.runs(batch.items.iter().map(|chunk| chunk.lines.count())) {
+            let chunk = &batch.items[run.item];
+            for line in chunk.lines.slice(run.lines).iter() {
+                let entry = Entry {
+                    sink: &refusal.sink,
+                    status: refusal.status,
+                    reason: &refusal.reason,
+                    source: &chunk.origin.source,
+                    file: chunk.origin.path.as_deref(),
+                    offset: line.offset,
+                    line: String::from_utf8_lossy(line.text).into_owned(),
+                };
+                serde_json::to_writer(&mut body, &entry).map_err(io::Error::other)?;
+                body.push(b'\n');
+            }
+        }
+        let this = self.clone();
+        spawn_blocking(move || this.append(&body)).await.map_err(io::Error::other)?
+    }
+
+    fn append(&self, body: &[u8]) -> io::Result<()> {
+        let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(self.open()?);
+        }
+        let file = slot.as_mut().expect("just opened");
+        let len = file.metadata()?.len();
+        if len + body.len() as u64 > BYTES_MAX {
+            return Err(io::Error::other("the file is full (1 GiB): move it away"));
+        }
+        let written = file.write_all(body);
+        if written.is_err() {
+            // A torn entry would spoil the file for its readers.
+            let _ = file.set_len(len);
+        }
+        written
+    }
+
+    fn open(&self) -> io::Result<File> {
+        if let Some(dir) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
+        }
+        OpenOptions::new().append(true).create(true).mode(0o640).open(&self.path)
+    }
+}

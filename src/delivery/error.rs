@@ -1,0 +1,68 @@
+//! How a delivery can fail, classified where the failure is born.
+
+use std::time::Duration;
+
+/// Why a payload was not delivered, and so what happens next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SinkError {
+    /// It may work later: the same payload is tried again, for ever.
+    #[error("{cause}")]
+    Retryable {
+        /// What happened.
+        cause: String,
+        /// The delay that the peer asked for.
+        after: Option<Duration>,
+    },
+    /// The set-up is wrong, not the data: said loudly, tried again slowly.
+    #[error("{cause}")]
+    Paused {
+        /// What happened, and what to do.
+        cause: String,
+    },
+    /// The body is too large for the peer: it is halved.
+    #[error("{cause}")]
+    TooLarge {
+        /// What happened.
+        cause: String,
+    },
+    /// The peer refuses the body and has stored none of it: it is bisected until the lines that
+    /// are to blame stand alone.
+    #[error("{cause}")]
+    Unacceptable {
+        /// The HTTP status.
+        status: u16,
+        /// What happened.
+        cause: String,
+    },
+    /// The peer refuses every line of the body for good.
+    #[error("{cause}")]
+    Rejected {
+        /// The HTTP status.
+        status: u16,
+        /// What happened.
+        cause: String,
+    },
+    /// The sink can never go on.
+    #[error("{cause}")]
+    Fatal {
+        /// What happened.
+        cause: String,
+    },
+    /// Nobody wants more: the reader is gone, or the limit is reached.
+    #[error("the reader wants no more")]
+    Ended,
+}
+
+/// Why delivery ended before everything was settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The sink can never go on.
+    #[error("{0}")]
+    Fatal(String),
+    /// Nobody wants more.
+    #[error("the reader wants no more")]
+    Ended,
+    /// The process is draining and the last attempt failed.
+    #[error("not delivered before the end: {0}")]
+    GaveUp(String),
+}

@@ -1,0 +1,169 @@
+//! The loop of one sink: while payloads are in flight the next one is encoded and the batch after
+//! it collected.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+
+use super::attempt::{Job, Shared, encode, jobs, settle};
+use super::error::Failure;
+use super::{Settings, Sink};
+use crate::checkpoint::Checkpoints;
+use crate::model::{Batch, BatchLimits, Batcher};
+use crate::queue::{Chunk, Receiver};
+
+type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
+type Settling = BoxFuture<'static, Result<Job, Failure>>;
+
+pub(super) struct Pipeline<S: Sink> {
+    shared: Arc<Shared<S>>,
+    receiver: Receiver,
+    open: bool,
+    limits: BatchLimits,
+    concurrency: usize,
+    checkpoints: Checkpoints,
+    batcher: Batcher<Chunk>,
+    /// Batches that wait for the encoder: at most the parts of two.
+    ready: VecDeque<Job>,
+    encoding: Option<Encoding<S>>,
+    encoded: Option<(Job, S::Payload)>,
+    in_flight: FuturesUnordered<Settling>,
+}
+
+impl<S: Sink> Pipeline<S> {
+    pub(super) fn new(sink: S, receiver: Receiver, settings: Settings) -> Self {
+        let shared = Shared {
+            sink,
+            name: settings.name,
+            backoff: Mutex::new(settings.backoff),
+            outage: Mutex::new(None),
+            dead_letter: settings.dead_letter,
+            counters: settings.counters,
+            draining: settings.draining,
+        };
+        Self {
+            shared: Arc::new(shared),
+            receiver,
+            open: true,
+            limits: settings.limits,
+            concurrency: settings.concurrency.max(1),
+            checkpoints: settings.checkpoints,
+            batcher: Batcher::new(settings.limits),
+            ready: VecDeque::new(),
+            encoding: None,
+            encoded: None,
+            in_flight: FuturesUnordered::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<(), Failure> {
+        loop {
+            self.move_forward();
+            let wants_more = self.open && self.ready.is_empty();
+            if !self.open && self.is_idle() {
+                return Ok(());
+            }
+            // A due batch waits while the encoder is busy: it goes on growing up to its limits.
+            let due = self.batcher.deadline().filter(|_| self.ready.is_empty());
+            tokio::select! {
+                biased;
+                settled = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    if let Some(settled) = settled {
+                        self.settled(settled?);
+                    }
+                }
+                encoded = wait(&mut self.encoding), if self.encoding.is_some() => {
+                    self.encoding = None;
+                    self.encoded = Some(encoded);
+                }
+                chunk = self.receiver.recv(), if wants_more => self.received(chunk),
+                () = sleep_until(due), if due.is_some() => {
+                    let batch = self.batcher.flush();
+                    self.close(batch);
+                }
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ready.is_empty()
+            && self.encoding.is_none()
+            && self.encoded.is_none()
+            && self.in_flight.is_empty()
+    }
+
+    /// Starts what can be started.
+    fn move_forward(&mut self) {
+        loop {
+            if self.in_flight.len() < self.concurrency
+                && let Some((job, payload)) = self.encoded.take()
+            {
+                self.in_flight.push(settle(Arc::clone(&self.shared), job, payload).boxed());
+            }
+            if self.encoding.is_some() || self.encoded.is_some() {
+                return;
+            }
+            let Some(job) = self.ready.pop_front() else { return };
+            let mut encoding = encode(Arc::clone(&self.shared), job).boxed();
+            // A small batch is encoded in place and is there at once.
+            match encoding.as_mut().now_or_never() {
+                Some(encoded) => self.encoded = Some(encoded),
+                None => self.encoding = Some(encoding),
+            }
+        }
+    }
+
+    /// Takes in a chunk and those right behind it.
+    fn received(&mut self, first: Option<Chunk>) {
+        let Some(first) = first else {
+            self.open = false;
+            let batch = self.batcher.flush();
+            self.close(batch);
+            return;
+        };
+        let now = Instant::now();
+        let mut next = Some(first);
+        while let Some(chunk) = next {
+            // The cursor of a broken ledger reads these lines again.
+            if !chunk.ack.is_stale() {
+                let weight = chunk.weight();
+                let batch = self.batcher.push(chunk, weight, now);
+                self.close(batch);
+            }
+            next = if self.ready.is_empty() { self.receiver.try_recv() } else { None };
+        }
+    }
+
+    fn close(&mut self, batch: Option<Batch<Chunk>>) {
+        if let Some(batch) = batch {
+            self.ready.extend(jobs(batch, self.limits.lines));
+        }
+    }
+
+    /// Settles the batch once its last part has come back.
+    fn settled(&self, job: Job) {
+        let Some(batch) = Arc::into_inner(job.batch) else { return };
+        self.shared.counters.lines.add(batch.weight.lines);
+        self.shared.counters.bytes.add(batch.weight.bytes as u64);
+        let moves = batch.items.into_iter().filter_map(|chunk| chunk.ack.settle());
+        self.checkpoints.advance(moves);
+    }
+}
+
+async fn wait<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
+    match slot {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

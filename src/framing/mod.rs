@@ -1,0 +1,9 @@
+//! Bytes in, whole lines out.
+//!
+//! Pure: no I/O, no clock.
+
+mod newline;
+mod pool;
+
+pub use newline::{LineBuffer, Taken};
+pub use pool::{CHUNK_BYTES, Pool};

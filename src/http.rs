@@ -1,0 +1,140 @@
+//! The HTTP client and its TLS, built from config; shared by everything that speaks HTTP.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
+
+/// What the program calls itself.
+pub const USER_AGENT: &str = concat!("logweir/", env!("CARGO_PKG_VERSION"));
+
+/// Idle connections are closed before the common servers do it (nginx 75 s, ALB 60 s, Node 5 s), so
+/// that a request seldom meets a connection that is just being closed.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Idle connections kept per host.
+const POOL_IDLE_PER_HOST: usize = 4;
+
+/// TLS files and policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Client certificate chain (PEM); needs `key`.
+    pub cert: Option<PathBuf>,
+    /// Client key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+/// Why no client can be made. All of these are mistakes in the set-up.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A PEM file cannot be used.
+    #[error("{what} {}: {reason}", path.display())]
+    Pem {
+        /// Which setting names it.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The TLS library refuses the set-up.
+    #[error("TLS: {0}; is the package ca-certificates installed?")]
+    Tls(String),
+    /// The HTTP library refuses the set-up.
+    #[error("HTTP client: {0}")]
+    Client(String),
+}
+
+/// Builds a client for `url`. It follows no redirects by itself: credentials must not follow them.
+///
+/// # Errors
+/// [`ClientError`] where a certificate or key file cannot be used.
+pub fn client(
+    url: &str,
+    tls: &Tls,
+    connect_timeout: Duration,
+) -> Result<reqwest::Client, ClientError> {
+    // Without a certificate store on the machine, plain HTTP must still work.
+    let mut config = if url.starts_with("https:") { tls_config(tls)? } else { no_tls()? };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(USER_AGENT)
+        .build()
+        .map_err(|error| ClientError::Client(chain(&error.without_url())))
+}
+
+/// An error and its causes on one line: "a: b: c".
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn no_tls() -> Result<ClientConfig, ClientError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Tls(error.to_string()))?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn tls_config(tls: &Tls) -> Result<ClientConfig, ClientError> {
+    let tls_error = |error: rustls::Error| ClientError::Tls(error.to_string());
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(tls_error)?;
+    let builder = match &tls.ca {
+        None => builder.with_platform_verifier().map_err(tls_error)?,
+        Some(path) => {
+            let extra = certificates("tls.ca", path)?;
+            let verifier = Verifier::new_with_extra_roots(extra, provider()).map_err(tls_error)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
+    };
+    let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = certificates("tls.cert", cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| pem("tls.key", key, &error))?;
+    builder.with_client_auth_cert(chain, private).map_err(tls_error)
+}
+
+fn certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let all = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| pem(what, path, &error))?;
+    if all.is_empty() {
+        let reason = "it holds no certificate".to_owned();
+        return Err(ClientError::Pem { what, path: path.to_owned(), reason });
+    }
+    Ok(all)
+}
+
+fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -> ClientError {
+    ClientError::Pem { what, path: path.to_owned(), reason: error.to_string() }
+}

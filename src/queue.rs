@@ -1,0 +1,193 @@
+//! The bounded queue in front of one sink: a channel of chunks beside a budget of bytes.
+//!
+//! Memory is charged before the read and freed when the chunk is settled. It knows no concrete
+//! source or sink.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::model::{Ack, Lines, Origin, Weight};
+
+/// Chunks that can wait in a queue, whatever their size.
+const SLOTS: usize = 256;
+
+/// What a chunk costs beside its lines: the structures around it, in bytes.
+const CHUNK_OVERHEAD_BYTES: usize = 512;
+
+/// Lines of one stream on their way to one sink.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Where the lines came from.
+    pub origin: Arc<Origin>,
+    /// The lines.
+    pub lines: Lines,
+    /// When the first line was read, in nanoseconds since 1970; line `i` has this plus `i`.
+    pub time_ns: i64,
+    /// Settles the lines once the sink owns them.
+    pub ack: Ack,
+    /// The chunk's part of the sink's memory budget; freed with the chunk.
+    pub charge: Charge,
+}
+
+impl Chunk {
+    /// What the chunk adds to a batch.
+    pub fn weight(&self) -> Weight {
+        Weight { bytes: self.lines.bytes().len(), lines: u64::from(self.lines.count()) }
+    }
+}
+
+/// A part of a sink's memory budget.
+#[derive(Debug)]
+pub struct Charge(OwnedSemaphorePermit);
+
+impl Charge {
+    /// Gives back what was charged beyond `bytes` of lines.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let keep = bytes + CHUNK_OVERHEAD_BYTES;
+        if let Some(excess) = self.0.num_permits().checked_sub(keep) {
+            drop(self.0.split(excess));
+        }
+    }
+}
+
+/// Delivery has ended; the source should stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("delivery has ended")]
+pub struct Closed;
+
+/// Makes the queue of one sink. `budget_bytes` bounds what is in flight from the read to the
+/// acknowledgement, beside one reserved chunk per [`Sender`].
+pub fn bounded(budget_bytes: usize) -> (Queue, Receiver) {
+    let (sender, receiver) = mpsc::channel(SLOTS);
+    let budget = Arc::new(Semaphore::new(budget_bytes));
+    let queue = Queue { sender, budget: Arc::clone(&budget), budget_bytes };
+    (queue, Receiver { receiver, budget })
+}
+
+/// The sending side, before it is handed to sources.
+#[derive(Debug)]
+pub struct Queue {
+    sender: mpsc::Sender<Chunk>,
+    budget: Arc<Semaphore>,
+    budget_bytes: usize,
+}
+
+impl Queue {
+    /// A sender for one source, with a reserved chunk of its own.
+    pub fn sender(&self) -> Sender {
+        Sender {
+            sender: self.sender.clone(),
+            budget: Arc::clone(&self.budget),
+            budget_bytes: self.budget_bytes,
+            reserved: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+/// One source's way into one sink's queue.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    sender: mpsc::Sender<Chunk>,
+    budget: Arc<Semaphore>,
+    budget_bytes: usize,
+    /// One chunk beside the budget, so that a flood from another source never starves this one.
+    reserved: Arc<Semaphore>,
+}
+
+impl Sender {
+    /// Waits for room for a read of `bytes`, and charges it. A charge larger than the whole budget
+    /// counts as the budget.
+    ///
+    /// Cancel safe: if dropped before it returns, nothing was charged.
+    ///
+    /// # Errors
+    /// [`Closed`] when delivery has ended.
+    pub async fn charge(&self, bytes: usize) -> Result<Charge, Closed> {
+        let permits = (bytes + CHUNK_OVERHEAD_BYTES).min(self.budget_bytes);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        tokio::select! {
+            biased;
+            shared = Arc::clone(&self.budget).acquire_many_owned(permits) => {
+                shared.map(Charge).map_err(|_| Closed)
+            }
+            own = Arc::clone(&self.reserved).acquire_owned() => own.map(Charge).map_err(|_| Closed),
+        }
+    }
+
+    /// Queues a chunk.
+    ///
+    /// Not cancel safe: if dropped before it returns, the chunk is gone and its ledger broken.
+    ///
+    /// # Errors
+    /// [`Closed`] when delivery has ended; the source should stop.
+    pub async fn send(&self, chunk: Chunk) -> Result<(), Closed> {
+        self.sender.send(chunk).await.map_err(|_| Closed)
+    }
+
+    /// Completes when delivery has ended.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+}
+
+/// The sink's end of its queue.
+#[derive(Debug)]
+pub struct Receiver {
+    receiver: mpsc::Receiver<Chunk>,
+    budget: Arc<Semaphore>,
+}
+
+impl Receiver {
+    /// The next chunk; `None` when every sender is gone and the queue is empty. Cancel safe.
+    pub async fn recv(&mut self) -> Option<Chunk> {
+        self.receiver.recv().await
+    }
+
+    /// A chunk that is already there.
+    pub fn try_recv(&mut self) -> Option<Chunk> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // Readers that wait for room would wait for ever.
+        self.budget.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_budget_bounds_what_is_charged_and_each_sender_has_one_chunk_more() {
+        let (queue, _receiver) = bounded(10_000);
+        let (one, two) = (queue.sender(), queue.sender());
+
+        let mut first = one.charge(10_000).await.unwrap();
+        let _reserved = one.charge(10_000).await.unwrap();
+        assert!(one.charge(10).now_or_never().is_none());
+        let _other = two.charge(10_000).now_or_never().expect("its own reserve").unwrap();
+        assert!(two.charge(10).now_or_never().is_none());
+
+        first.shrink_to(1000);
+        assert!(one.charge(10_000).now_or_never().is_none());
+        assert!(one.charge(5000).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn waiting_for_room_ends_when_delivery_ends() {
+        let (queue, receiver) = bounded(1000);
+        let sender = queue.sender();
+        let _all = (sender.charge(1000).await.unwrap(), sender.charge(1).await.unwrap());
+
+        let waiting = sender.charge(1000);
+        drop(receiver);
+
+        assert_eq!(waiting.await.err(), Some(Closed));
+    }
+}

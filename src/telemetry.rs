@@ -1,0 +1,67 @@
+//! What logweir says about itself: the log on stderr, and counters with unit and meaning.
+
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing_subscriber::EnvFilter;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one source did.
+#[derive(Debug, Default)]
+pub struct SourceCounters {
+    /// Lines pushed into queues, counted once per sink.
+    pub lines: Counter,
+    /// Bytes of those lines.
+    pub bytes: Counter,
+    /// Lines cut at `max_line`.
+    pub truncated: Counter,
+    /// Bytes that were given up: unread when their file was truncated or deleted.
+    pub lost_bytes: Counter,
+}
+
+/// What one sink did.
+#[derive(Debug, Default)]
+pub struct SinkCounters {
+    /// Lines that the sink owns.
+    pub lines: Counter,
+    /// Bytes of those lines, before encoding.
+    pub bytes: Counter,
+    /// Attempts to deliver a body.
+    pub requests: Counter,
+    /// Attempts after the first.
+    pub retries: Counter,
+    /// Lines refused for good: they are in the dead-letter file.
+    pub rejected: Counter,
+}
+
+/// Sends the log to stderr; `filter` is a `tracing` filter such as `info`.
+///
+/// # Errors
+/// The filter cannot be parsed.
+pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(filter)?;
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A second call, as in tests, keeps the first log.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .with_target(false)
+        .try_init();
+    Ok(())
+}
