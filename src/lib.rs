@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod encoding;

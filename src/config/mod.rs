@@ -1,5 +1,29 @@
 //! TOML to validated plain structs, with every error at its place in the file.
 
+mod agent;
+mod cx;
+mod diagnostics;
+mod document;
+mod environment;
+mod load;
+mod location;
+mod mask;
+mod references;
+mod routes;
+mod sink;
+mod source;
+mod suggest;
+mod table;
+#[cfg(test)]
+mod tests;
+mod units;
+mod value;
+
+pub use cx::References;
+pub use diagnostics::{Color, Diagnostic, Diagnostics, FileId, Place, Severity};
+pub use environment::{Environment, ProcessEnvironment, ReferencedFile};
+pub use load::{ConfigInput, LoadOptions, load};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +46,8 @@ pub struct Config {
 pub struct AgentConfig {
     /// Where checkpoints are kept.
     pub state: PathBuf,
+    /// Bytes in flight per sink, for sinks that do not say otherwise.
+    pub memory_bytes: usize,
     /// How long shutdown may take to deliver what is in flight.
     pub shutdown: Duration,
     /// A `tracing` filter, for example `info`.

@@ -17,8 +17,8 @@ pub struct SinkConfig {
     pub name: Arc<str>,
     /// Names of the sources that feed it, in the order of the config (`from`, resolved).
     pub from: Vec<Arc<str>>,
-    /// What a line looks like outside.
-    pub format: Format,
+    /// What a line looks like outside; `None` (stdout only): text on a terminal, else JSON.
+    pub format: Option<Format>,
     /// When a batch is closed.
     pub batch: BatchLimits,
     /// Bytes of lines in flight, from the read to the acknowledgement.

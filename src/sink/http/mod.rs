@@ -3,6 +3,7 @@
 mod body;
 mod response;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ const REASON_CHARS_MAX: usize = 300;
 const REDIRECTS_MAX: usize = 5;
 
 /// Which collector, and how to speak to it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct HttpConfig {
     /// The collector's URL, used as written. It can hold a secret in its userinfo or query, so it
     /// is shown through [`crate::secret::shown_url`] only.
@@ -60,6 +61,25 @@ pub struct HttpConfig {
     pub dead_letter: Option<PathBuf>,
     /// A private CA beside the system's roots, and a client certificate with its key (PEM files).
     pub tls: Tls,
+}
+
+impl fmt::Debug for HttpConfig {
+    /// The URL without what may be secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConfig")
+            .field("url", &shown_url(&self.url))
+            .field("headers", &self.headers)
+            .field("basic", &self.basic)
+            .field("bearer", &self.bearer)
+            .field("compression", &self.compression)
+            .field("concurrency", &self.concurrency)
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("retry", &self.retry)
+            .field("dead_letter", &self.dead_letter)
+            .field("tls", &self.tls)
+            .finish()
+    }
 }
 
 /// First and longest delay between retries; full jitter lies in between.

@@ -1,0 +1,106 @@
+//! What a SOURCE string or a sink's string form names.
+//!
+//! Pure: no I/O, no clock.
+
+/// What a location is, by its look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Location {
+    /// A path, a glob or a directory.
+    Path,
+    /// `http://` or `https://`.
+    Http,
+    /// `-`
+    Stdin,
+    /// A scheme that is described and does not exist yet; the kind of source it means.
+    Later(&'static str),
+    /// Something with `://` that nobody knows.
+    UnknownScheme,
+}
+
+const SCHEMES: [(&str, Location); 12] = [
+    ("http", Location::Http),
+    ("https", Location::Http),
+    ("sse+http", Location::Later("stream")),
+    ("sse+https", Location::Later("stream")),
+    ("lines+http", Location::Later("stream")),
+    ("lines+https", Location::Later("stream")),
+    ("poll+http", Location::Later("poll")),
+    ("poll+https", Location::Later("poll")),
+    ("range+http", Location::Later("range")),
+    ("range+https", Location::Later("range")),
+    ("ws", Location::Later("websocket")),
+    ("wss", Location::Later("websocket")),
+];
+
+impl Location {
+    pub(super) fn of(text: &str) -> Self {
+        if text == "-" {
+            return Self::Stdin;
+        }
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Self::Path;
+        };
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        if !is_scheme {
+            return Self::Path;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let known = SCHEMES.iter().find(|(known, _)| *known == scheme);
+        known.map_or(Self::UnknownScheme, |(_, location)| *location)
+    }
+}
+
+/// True if `name` may name a source or sink: `[A-Za-z0-9_.-]{1,64}`.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// Why a path cannot be one of a file source; `None`: it can.
+pub(super) fn path_trouble(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        return Some("must not be empty");
+    }
+    if path.contains('\0') {
+        return Some("must not contain a NUL byte");
+    }
+    if path.ends_with(".gz") || path.ends_with(".zst") {
+        return Some("compressed files are not supported by this version");
+    }
+    if globset::GlobBuilder::new(path)
+        .literal_separator(true)
+        .build()
+        .is_err()
+    {
+        return Some("is not a valid glob");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_told_by_their_look() {
+        let cases = [
+            ("/var/log/*.log", Location::Path),
+            ("app.log", Location::Path),
+            ("a b://c", Location::Path),
+            ("-", Location::Stdin),
+            ("https://h/p", Location::Http),
+            ("HTTP://h", Location::Http),
+            ("wss://h", Location::Later("websocket")),
+            ("poll+https://h", Location::Later("poll")),
+            ("ftp://h", Location::UnknownScheme),
+        ];
+        for (text, location) in cases {
+            assert_eq!(Location::of(text), location, "{text}");
+        }
+    }
+}

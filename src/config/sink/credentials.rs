@@ -1,0 +1,144 @@
+//! Reads how an HTTP sink says who it is: `headers`, `basic`, `bearer`.
+
+use std::ops::Range;
+
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::super::cx::Cx;
+use super::super::references::{From, Text};
+use super::super::table::Table;
+use super::super::value::{Pair, Value};
+use crate::secret::Secret;
+use crate::sink::http::HttpConfig;
+
+/// `headers`, `basic` and `bearer`: at most one of them authenticates.
+pub(super) fn read(
+    table: &mut Table,
+    config: &mut HttpConfig,
+    in_the_clear: Option<&str>,
+    cx: &mut Cx,
+) {
+    let mut seen: Option<Range<usize>> = None;
+    let mut authenticates = |value: &Value, cx: &mut Cx| {
+        if let Some(host) = in_the_clear {
+            unencrypted(value, host, cx);
+        }
+        if let Some(first) = &seen {
+            let place = cx.place(first.clone()).labelled("the other is here");
+            let message = format!("{}: two ways to authenticate", value.subject);
+            cx.error(value.key_span.clone(), message)
+                .label("only one can be sent")
+                .related(place);
+        }
+        seen = Some(value.key_span.clone());
+    };
+    if let Some(value) = table.take("headers") {
+        hide_unless_table(&value, cx);
+        for pair in value.pairs(cx).unwrap_or_default() {
+            if pair.key.eq_ignore_ascii_case("authorization") {
+                authenticates(&pair.value, cx);
+            }
+            config.headers.extend(header(&pair, cx));
+        }
+    }
+    if let Some(value) = table.take("basic") {
+        hide_unless_table(&value, cx);
+        authenticates(&value, cx);
+        config.basic = basic(&value, cx);
+    }
+    if let Some(value) = table.take("bearer") {
+        authenticates(&value, cx);
+        config.bearer = secret(&value, cx)
+            .filter(|text| sendable(&value, text, cx))
+            .map(sealed);
+    }
+}
+
+/// Whatever else stands where a table of secrets should, it is not shown.
+fn hide_unless_table(value: &Value, cx: &mut Cx) {
+    if !value.de.get_ref().is_table() {
+        cx.diagnostics.mask(cx.file, value.span());
+    }
+}
+
+fn header(pair: &Pair, cx: &mut Cx) -> Option<(String, Secret)> {
+    let value = &pair.value;
+    if HeaderName::from_bytes(pair.key.as_bytes()).is_err() {
+        let message = format!("{}: `{}` is not a header's name", value.subject, pair.key);
+        cx.error(value.key_span.clone(), message);
+    }
+    // Any header may carry a secret: none is shown. Some always do.
+    cx.diagnostics.mask(cx.file, value.span());
+    let name = pair.key.to_ascii_lowercase();
+    let secret_name = [
+        "authorization",
+        "cookie",
+        "token",
+        "api-key",
+        "secret",
+        "password",
+    ]
+    .iter()
+    .any(|word| name.ends_with(word));
+    let text = if secret_name {
+        secret(value, cx)?
+    } else {
+        value.text(cx)?
+    };
+    sendable(value, &text, cx).then(|| (pair.key.to_owned(), sealed(text)))
+}
+
+fn basic(value: &Value, cx: &mut Cx) -> Option<(String, Secret)> {
+    let mut table = value.table(cx)?;
+    let user = table.require("user", cx).and_then(|value| value.text(cx));
+    let password = table
+        .require("password", cx)
+        .and_then(|value| secret(&value, cx));
+    table.finish(cx);
+    Some((user?.value, sealed(password?)))
+}
+
+/// A secret; warns if it stands in the file itself or in a file that everybody may read.
+fn secret(value: &Value, cx: &mut Cx) -> Option<Text> {
+    cx.diagnostics.mask(cx.file, value.span());
+    let text = value.filled_text(cx)?;
+    if text.from == From::Literal {
+        plain_text(value, cx);
+    }
+    for (span, path) in &text.world_readable {
+        let message = format!(
+            "{}: every user of this machine may read `{path}`",
+            value.name()
+        );
+        cx.warning(span.clone(), message)
+            .label(format!("chmod o-r {path}"));
+    }
+    Some(text)
+}
+
+fn sealed(text: Text) -> Secret {
+    Secret::new(text.value)
+}
+
+/// True if a value can stand in a header; it is never quoted as resolved.
+fn sendable(value: &Value, text: &Text, cx: &mut Cx) -> bool {
+    let sendable = HeaderValue::from_str(&text.value).is_ok();
+    if !sendable {
+        let message = format!("{}: holds a character that no header may", value.name());
+        cx.error(value.span(), message)
+            .label("a line break or another control character");
+    }
+    sendable
+}
+
+pub(super) fn plain_text(value: &Value, cx: &mut Cx) {
+    let message = format!("{}: a secret in plain text", value.name());
+    cx.warning(value.span(), message)
+        .label("write ${env:NAME}, ${file:/path} or ${cred:name} instead");
+}
+
+pub(super) fn unencrypted(value: &Value, host: &str, cx: &mut Cx) {
+    let message = format!("{}: sent unencrypted to {host}", value.name());
+    cx.warning(value.key_span.clone(), message)
+        .label("the URL is http://, not https://");
+}

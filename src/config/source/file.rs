@@ -1,0 +1,102 @@
+//! Reads the keys of a file source.
+
+use std::time::Duration;
+
+use super::super::cx::Cx;
+use super::super::location::path_trouble;
+use super::super::references::From;
+use super::super::table::Table;
+use super::super::value::Value;
+use super::is_path;
+use crate::source::file::{FileConfig, Follow, Label, Start};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Keys that are described and do not exist yet.
+const LATER_KEYS: [&str; 5] = [
+    "exclude_path",
+    "ignore_older",
+    "encoding",
+    "partial",
+    "watch",
+];
+
+/// A file source with every default.
+pub(crate) fn of_paths(paths: Vec<String>) -> FileConfig {
+    FileConfig {
+        paths,
+        start: Start::Beginning,
+        follow: Follow::Forever,
+        label: Label::Source,
+        rotate_grace: Duration::from_secs(30),
+        forget_after: 30 * DAY,
+    }
+}
+
+/// `None` if its paths have errors.
+pub(super) fn read(table: &mut Table, cx: &mut Cx) -> Option<FileConfig> {
+    let paths = table
+        .require("path", cx)
+        .and_then(|value| paths(&value, cx));
+    let mut config = of_paths(Vec::new());
+    if let Some(start) = table.take("start").and_then(|value| start(&value, cx)) {
+        config.start = start;
+    }
+    // A handle kept for longer holds the disk space of a deleted file.
+    if let Some(grace) = table
+        .take("rotate_grace")
+        .and_then(|it| it.duration(Duration::ZERO..=24 * HOUR, cx))
+    {
+        config.rotate_grace = grace;
+    }
+    // Shorter: the position is gone before a copying rotation is through.
+    if let Some(after) = table
+        .take("forget_after")
+        .and_then(|it| it.duration(HOUR..=3_650 * DAY, cx))
+    {
+        config.forget_after = after;
+    }
+    table.later(&LATER_KEYS, cx);
+    Some(FileConfig {
+        paths: paths?,
+        ..config
+    })
+}
+
+/// One path, glob or directory.
+pub(super) fn path(value: &Value, cx: &mut Cx) -> Option<String> {
+    let text = value.text(cx)?;
+    if text.from == From::Placeholder {
+        return Some(text.value);
+    }
+    if !is_path(value, &text.value, cx) {
+        return None;
+    }
+    if let Some(trouble) = path_trouble(&text.value) {
+        value.fail(cx, trouble);
+        return None;
+    }
+    Some(text.value)
+}
+
+fn paths(value: &Value, cx: &mut Cx) -> Option<Vec<String>> {
+    let values = value.one_or_many();
+    if values.is_empty() {
+        value.fail(cx, "must name at least one file");
+        return None;
+    }
+    Some(values.iter().filter_map(|value| path(value, cx)).collect())
+}
+
+fn start(value: &Value, cx: &mut Cx) -> Option<Start> {
+    if value.raw_text().is_some_and(|text| text.starts_with('-')) {
+        value.later(cx);
+        return None;
+    }
+    value.choice(
+        &[("beginning", Start::Beginning), ("end", Start::End)],
+        &[],
+        cx,
+    )
+}
