@@ -1,6 +1,7 @@
 //! logweir: source actors push lines into a bounded channel; a batching sink takes them out,
 //! delivers them, and only then does the place we read from move forward.
 
+pub mod agent;
 pub mod backoff;
 pub mod checkpoint;
 pub mod cli;

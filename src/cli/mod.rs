@@ -1,3 +1,138 @@
-//! The commands.
+//! The command line: definitions, one file per command, and exit codes.
 
-pub mod check;
+mod check;
+mod run;
+mod signals;
+mod tail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Color, References};
+
+/// Merges logs from many places and never loses a line.
+#[derive(Debug, Parser)]
+#[command(name = "logweir", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  logweir tail /var/log/nginx/*.log             follow files, merged
+  logweir tail app.log | jq -r ._msg            JSON lines in a pipe
+  logweir tail --no-follow -n all -o raw a.log  like cat
+  logweir run -c agent.toml                     the service
+  logweir check -c agent.toml                   is this configuration good?")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Follow sources and merge them to stdout: no configuration, no state
+    Tail(tail::TailArgs),
+    /// Run as a service, as the configuration says
+    Run(run::RunArgs),
+    /// Check a configuration and report every error in it
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Do not look up ${env:…}, ${file:…} and ${cred:…}
+    #[arg(long)]
+    no_env: bool,
+    /// Fail on warnings, too
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file, `-` for stdin [default: /etc/logweir/agent.toml and conf.d/*.toml]
+    #[arg(short, long = "config", value_name = "FILE", env = "LOGWEIR_CONFIG")]
+    path: Option<PathBuf>,
+}
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ColorChoice {
+    /// On a terminal
+    Auto,
+    /// In a pipe, too
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// How a command ended, as sysexits.h and shells know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Ok = 0,
+    /// The command line makes no sense (`EX_USAGE`).
+    Usage = 64,
+    /// Every source failed its first attempt (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// Output cannot be written (`EX_IOERR`).
+    Output = 74,
+    /// The configuration cannot be used (`EX_CONFIG`).
+    Config = 78,
+    /// Ended by SIGINT.
+    Interrupted = 130,
+    /// Ended by SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refused) => {
+            // Help and version go to stdout and are no error.
+            let code = if refused.use_stderr() { 64 } else { 0 };
+            let _ = refused.print();
+            return ExitCode::from(code);
+        }
+    };
+    match cli.command {
+        Command::Tail(args) => tail::tail(args).into(),
+        Command::Run(args) => run::run(args).into(),
+        Command::Check(args) => check::check(&check::CheckOptions {
+            config: args.config.path,
+            references: if args.no_env { References::Placeholders } else { References::Resolve },
+            warnings: if args.deny_warnings { check::Warnings::Deny } else { check::Warnings::Allow },
+            color: stderr_color(),
+        }),
+    }
+}
+
+/// Whether messages on stderr are coloured.
+fn stderr_color() -> Color {
+    match anstream::AutoStream::choice(&std::io::stderr()) {
+        anstream::ColorChoice::Never => Color::Never,
+        _ => Color::Always,
+    }
+}
+
+/// This machine's name.
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A runtime with all that the agent needs.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Writes a message to stderr; if that is closed, the exit code is all that can still be said.
+fn say(message: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{message}");
+}

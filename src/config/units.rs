@@ -32,7 +32,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ///
 /// # Errors
 /// [`NotAUnit`] for a bare number, a negative one, months and years, and anything else.
-pub(super) fn duration(text: &str) -> Result<Duration, NotAUnit> {
+pub fn duration(text: &str) -> Result<Duration, NotAUnit> {
     const EXAMPLES: &str = "for example \"250ms\", \"30s\", \"1h 30m\", \"2d\"";
     let text = text.trim();
     if is_number(text) {

@@ -56,6 +56,8 @@ pub struct Settings {
     pub name: Arc<str>,
     /// When a batch is closed.
     pub limits: BatchLimits,
+    /// Lines in one body. More, where a single chunk holds them, are delivered in parts.
+    pub part_lines_max: u64,
     /// Payloads in flight at once.
     pub concurrency: usize,
     /// Delays between retries, shared by everything in flight at this sink.

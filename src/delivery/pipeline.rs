@@ -13,7 +13,7 @@ use super::attempt::{Job, Shared, encode, jobs, settle};
 use super::error::Failure;
 use super::{Settings, Sink};
 use crate::checkpoint::Checkpoints;
-use crate::model::{Batch, BatchLimits, Batcher};
+use crate::model::{Batch, Batcher};
 use crate::queue::{Chunk, Receiver};
 
 type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
@@ -23,7 +23,7 @@ pub(super) struct Pipeline<S: Sink> {
     shared: Arc<Shared<S>>,
     receiver: Receiver,
     open: bool,
-    limits: BatchLimits,
+    part_lines_max: u64,
     concurrency: usize,
     checkpoints: Checkpoints,
     batcher: Batcher<Chunk>,
@@ -49,7 +49,7 @@ impl<S: Sink> Pipeline<S> {
             shared: Arc::new(shared),
             receiver,
             open: true,
-            limits: settings.limits,
+            part_lines_max: settings.part_lines_max,
             concurrency: settings.concurrency.max(1),
             checkpoints: settings.checkpoints,
             batcher: Batcher::new(settings.limits),
@@ -140,7 +140,7 @@ impl<S: Sink> Pipeline<S> {
 
     fn close(&mut self, batch: Option<Batch<Chunk>>) {
         if let Some(batch) = batch {
-            self.ready.extend(jobs(batch, self.limits.lines));
+            self.ready.extend(jobs(batch, self.part_lines_max));
         }
     }
 

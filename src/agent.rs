@@ -1,0 +1,389 @@
+//! The supervisor: opens checkpoints, starts one task per source and one per sink, and ends them in
+//! phases. The only place that spawns.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::backoff::Backoff;
+use crate::checkpoint::{Checkpoints, OpenError};
+use crate::delivery::{self, DeadLetter, Failure, Settings};
+use crate::encoding::{Encoder, Format};
+use crate::framing::CHUNK_BYTES;
+use crate::http::ClientError;
+use crate::queue::{Queue, Receiver, bounded};
+use crate::sink::file::FileSink;
+use crate::sink::http::HttpSink;
+use crate::sink::stdout::StdoutSink;
+use crate::sink::{SinkConfig, SinkKind};
+use crate::source::{self, Outlet, SourceConfig, SourceContext, SourceError};
+use crate::telemetry::{SinkCounters, SourceCounters};
+
+/// What the agent runs.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is read.
+    pub sources: Vec<SourceConfig>,
+    /// Where it goes.
+    pub sinks: Vec<SinkConfig>,
+    /// Where checkpoints are kept; absent for runs that remember nothing.
+    pub state: Option<PathBuf>,
+    /// How long shutdown may take.
+    pub shutdown: Duration,
+    /// Lines that stdout wants; absent without a limit.
+    pub limit: Option<u64>,
+    /// This machine's name, shown as `_host`.
+    pub host: String,
+    /// What a source that cannot be read at the start means.
+    pub first_attempts: FirstAttempts,
+}
+
+/// What it means that every source failed its first attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstAttempts {
+    /// The end: somebody waits at a terminal.
+    MustSucceed,
+    /// Nothing: they are tried for ever.
+    MayFail,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every source ended and everything was delivered.
+    Finished,
+    /// It was told to stop, and everything in flight was delivered or will be read again.
+    Stopped,
+    /// Whoever reads stdout wants no more.
+    Enough,
+    /// No source could be read at the start.
+    NoSource(Vec<String>),
+    /// A sink can never go on.
+    SinkFailed(String),
+}
+
+/// What was done, for the summary.
+#[derive(Debug)]
+pub struct Report {
+    /// How it ended.
+    pub ended: Ended,
+    /// Number of sources.
+    pub sources: usize,
+    /// Lines that sinks own.
+    pub lines: u64,
+    /// Deliveries that were tried again.
+    pub retries: u64,
+    /// Lines in dead-letter files.
+    pub rejected: u64,
+    /// Lines cut at `max_line`.
+    pub truncated: u64,
+    /// Bytes lost with files that vanished unread.
+    pub lost_bytes: u64,
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// A sink cannot be made.
+    #[error("sink `{name}`: {cause}")]
+    Http {
+        /// The sink.
+        name: Arc<str>,
+        /// What is wrong.
+        cause: ClientError,
+    },
+    /// Standard output cannot be used.
+    #[error("stdout: {0}")]
+    Stdout(std::io::Error),
+}
+
+type Deliveries = JoinSet<(Arc<str>, Result<(), Failure>)>;
+type Sources = JoinSet<(Arc<str>, Result<(), SourceError>)>;
+type Attempts = FuturesUnordered<oneshot::Receiver<Result<(), String>>>;
+
+struct Agent {
+    plan: Plan,
+    checkpoints: Checkpoints,
+    /// Stops the sources.
+    stop: CancellationToken,
+    /// Cuts back-off short: each delivery has one attempt left.
+    draining: CancellationToken,
+    deliveries: Deliveries,
+    sources: Sources,
+    attempts: Attempts,
+    source_counters: Vec<Arc<SourceCounters>>,
+    sink_counters: Vec<Arc<SinkCounters>>,
+}
+
+/// Runs until every source has ended, a sink fails for good, or `stop` completes; then drains.
+///
+/// # Errors
+/// [`StartError`] where it cannot start; nothing was read then.
+pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, StartError> {
+    let checkpoints = match &plan.state {
+        Some(dir) => Checkpoints::open(dir)?,
+        None => Checkpoints::none(),
+    };
+    let mut agent = Agent {
+        plan,
+        checkpoints,
+        stop: CancellationToken::new(),
+        draining: CancellationToken::new(),
+        deliveries: JoinSet::new(),
+        sources: JoinSet::new(),
+        attempts: FuturesUnordered::new(),
+        source_counters: Vec::new(),
+        sink_counters: Vec::new(),
+    };
+    let queues = agent.start_sinks()?;
+    agent.start_sources(queues);
+
+    let mut writers = JoinSet::new();
+    let writing = CancellationToken::new();
+    writers.spawn(agent.checkpoints.clone().run(writing.clone()));
+    let ended = agent.supervise(stop).await;
+    agent.drain().await;
+    writing.cancel();
+    // The last fsync; a disk that hangs must not keep the process.
+    if tokio::time::timeout(agent.plan.shutdown, writers.join_next()).await.is_err() {
+        warn!("the last checkpoint was not written in time: some lines may be sent twice");
+    }
+    Ok(agent.report(ended))
+}
+
+impl Agent {
+    /// Starts one delivery per sink and returns their queues by name.
+    fn start_sinks(&mut self) -> Result<HashMap<Arc<str>, (Queue, SinkConfig)>, StartError> {
+        let mut queues = HashMap::new();
+        for sink in std::mem::take(&mut self.plan.sinks) {
+            let (queue, receiver) = bounded(sink.memory_bytes);
+            self.start_sink(&sink, receiver)?;
+            queues.insert(Arc::clone(&sink.name), (queue, sink));
+        }
+        Ok(queues)
+    }
+
+    fn start_sink(&mut self, sink: &SinkConfig, receiver: Receiver) -> Result<(), StartError> {
+        let format = sink.format.clone().unwrap_or(Format::Json(Default::default()));
+        let zone = jiff::tz::TimeZone::system();
+        let encoder = Encoder::new(&format, &self.plan.host, zone);
+        let settings = self.settings(sink);
+        let name = Arc::clone(&sink.name);
+        match &sink.kind {
+            SinkKind::Stdout => {
+                let stdout = StdoutSink::open(encoder, self.plan.limit);
+                let stdout = stdout.map_err(StartError::Stdout)?;
+                let delivery = delivery::run(stdout, receiver, settings);
+                self.deliveries.spawn(async move { (name, delivery.await) });
+            }
+            SinkKind::File(config) => {
+                let checkpoints = self.checkpoints.clone();
+                let file = FileSink::open(name.clone(), config.clone(), encoder, checkpoints);
+                let delivery = delivery::run(file, receiver, settings);
+                self.deliveries.spawn(async move { (name, delivery.await) });
+            }
+            SinkKind::Http(config) => {
+                let http = HttpSink::open(config, encoder)
+                    .map_err(|cause| StartError::Http { name: name.clone(), cause })?;
+                let delivery = delivery::run(http, receiver, settings);
+                self.deliveries.spawn(async move { (name, delivery.await) });
+            }
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, sink: &SinkConfig) -> Settings {
+        /// Delays of sinks that have none configured: a full disk is looked at twice a second at
+        /// first, and every five seconds at last.
+        const LOCAL_BASE: Duration = Duration::from_millis(500);
+        const LOCAL_MAX: Duration = Duration::from_secs(5);
+        let counters = Arc::<SinkCounters>::default();
+        self.sink_counters.push(Arc::clone(&counters));
+        let (base, max, concurrency, part_lines_max, dead_letter) = match &sink.kind {
+            SinkKind::Http(http) => {
+                let default = || {
+                    let state = self.plan.state.clone().unwrap_or_default();
+                    state.join("rejected").join(format!("{}.ndjson", sink.name))
+                };
+                let path = http.dead_letter.clone().unwrap_or_else(default);
+                let dead_letter = Some(DeadLetter::new(path));
+                (http.retry.base, http.retry.max, http.concurrency, sink.batch.lines, dead_letter)
+            }
+            // A file's batch is one write with one intent: it is never delivered in parts.
+            SinkKind::Stdout | SinkKind::File(_) => (LOCAL_BASE, LOCAL_MAX, 1, u64::MAX, None),
+        };
+        Settings {
+            name: Arc::clone(&sink.name),
+            limits: sink.batch,
+            part_lines_max,
+            concurrency,
+            backoff: Backoff::new(base, max, crate::random::seed()),
+            dead_letter,
+            counters,
+            checkpoints: self.checkpoints.clone(),
+            draining: self.draining.clone(),
+        }
+    }
+
+    fn start_sources(&mut self, queues: HashMap<Arc<str>, (Queue, SinkConfig)>) {
+        let own_files: Arc<[PathBuf]> = own_files(&self.plan, queues.values().map(|(_, it)| it));
+        for config in std::mem::take(&mut self.plan.sources) {
+            let fed = queues.values().filter(|(_, sink)| sink.from.contains(&config.name));
+            let outlets = fed.map(|(queue, sink)| outlet(queue, sink)).collect();
+            let counters = Arc::<SourceCounters>::default();
+            self.source_counters.push(Arc::clone(&counters));
+            let (first_attempt, attempt) = oneshot::channel();
+            self.attempts.push(attempt);
+            let cx = SourceContext {
+                outlets,
+                checkpoints: self.checkpoints.clone(),
+                counters,
+                own_files: Arc::clone(&own_files),
+                first_attempt,
+                shutdown: self.stop.clone(),
+            };
+            let name = Arc::clone(&config.name);
+            self.sources.spawn(async move { (name, source::run(config, cx).await) });
+        }
+    }
+
+    /// Watches over the tasks until the end begins.
+    async fn supervise(&mut self, stop: impl Future<Output = ()>) -> Ended {
+        let mut stop = std::pin::pin!(stop);
+        let mut failed = Vec::new();
+        let mut attempts = self.attempts.len();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return Ended::Stopped,
+                Some(ended) = self.deliveries.join_next() => {
+                    if let Some(ended) = self.delivery_ended(ended) {
+                        return ended;
+                    }
+                }
+                Some(attempt) = self.attempts.next(), if attempts > 0 => {
+                    attempts -= 1;
+                    if let Ok(Err(trouble)) = attempt {
+                        failed.push(trouble);
+                    }
+                    let none = failed.len() == self.source_counters.len();
+                    if none && self.plan.first_attempts == FirstAttempts::MustSucceed {
+                        return Ended::NoSource(failed);
+                    }
+                }
+                ended = self.sources.join_next() => match ended {
+                    Some(ended) => source_ended(ended),
+                    None => return self.finish().await,
+                },
+            }
+        }
+    }
+
+    /// Every source has ended by itself: waits until everything is delivered, however long.
+    async fn finish(&mut self) -> Ended {
+        while let Some(ended) = self.deliveries.join_next().await {
+            if let Some(ended) = self.delivery_ended(ended) {
+                return ended;
+            }
+        }
+        Ended::Finished
+    }
+
+    /// What the end of one sink's delivery means for the rest; `None`: they go on.
+    fn delivery_ended(
+        &mut self,
+        ended: Result<(Arc<str>, Result<(), Failure>), JoinError>,
+    ) -> Option<Ended> {
+        let (name, failure) = match ended {
+            Ok((_, Ok(()))) => return None,
+            Ok((_, Err(Failure::Ended))) => return Some(Ended::Enough),
+            Ok((name, Err(failure))) => (name, failure.to_string()),
+            Err(panic) => (Arc::from("?"), format!("a bug ended its delivery: {panic}")),
+        };
+        error!(sink = %name, cause = failure, "this sink can never go on");
+        self.deliveries.is_empty().then_some(Ended::SinkFailed(failure))
+    }
+
+    /// Stops the sources, gives each delivery one last attempt and waits for them within the
+    /// grace. What is not delivered then stays behind its positions and is read again.
+    async fn drain(&mut self) {
+        self.stop.cancel();
+        self.draining.cancel();
+        let all = async {
+            while let Some(ended) = self.sources.join_next().await {
+                source_ended(ended);
+            }
+            while let Some(ended) = self.deliveries.join_next().await {
+                if let Ok((name, Err(failure @ (Failure::GaveUp(_) | Failure::Fatal(_))))) = ended {
+                    warn!(sink = %name, cause = %failure, "lines in flight are read again next time");
+                }
+            }
+        };
+        if tokio::time::timeout(self.plan.shutdown, all).await.is_err() {
+            warn!("not everything was delivered in time: it is read again next time");
+        }
+    }
+
+    fn report(&self, ended: Ended) -> Report {
+        let sum = |of: fn(&SinkCounters) -> u64| self.sink_counters.iter().map(|it| of(it)).sum();
+        let sources = self.source_counters.iter();
+        Report {
+            ended,
+            sources: self.source_counters.len(),
+            lines: sum(|it| it.lines.get()),
+            retries: sum(|it| it.retries.get()),
+            rejected: sum(|it| it.rejected.get()),
+            truncated: sources.clone().map(|it| it.truncated.get()).sum(),
+            lost_bytes: sources.map(|it| it.lost_bytes.get()).sum(),
+        }
+    }
+}
+
+fn source_ended(ended: Result<(Arc<str>, Result<(), SourceError>), JoinError>) {
+    match ended {
+        Ok((_, Ok(()))) => {}
+        Ok((name, Err(cause))) => error!(source = %name, %cause, "this source can never go on"),
+        Err(panic) => error!(%panic, "a bug ended a source"),
+    }
+}
+
+/// A source's way into one sink's queue.
+fn outlet(queue: &Queue, sink: &SinkConfig) -> Outlet {
+    /// Bounds of the pace: below, a fast writer costs a system call a line; above, lines wait.
+    const PACE_MIN: Duration = Duration::from_millis(2);
+    const PACE_MAX: Duration = Duration::from_millis(25);
+    Outlet {
+        sink: Arc::clone(&sink.name),
+        sender: queue.sender(),
+        chunk_bytes: sink.batch.bytes.min(CHUNK_BYTES),
+        chunk_lines: u32::try_from(sink.batch.lines).unwrap_or(u32::MAX).max(1),
+        pace: (sink.batch.linger / 10).clamp(PACE_MIN, PACE_MAX),
+    }
+}
+
+/// Paths that this process writes: sources must not read them.
+fn own_files<'a>(plan: &Plan, sinks: impl Iterator<Item = &'a SinkConfig>) -> Arc<[PathBuf]> {
+    let mut own: Vec<PathBuf> = plan.state.iter().cloned().collect();
+    for sink in sinks {
+        match &sink.kind {
+            SinkKind::File(file) => own.push(file.path.clone()),
+            SinkKind::Http(http) => own.extend(http.dead_letter.clone()),
+            // Where stdout is redirected to a file that a pattern names.
+            SinkKind::Stdout => own.push(PathBuf::from("/proc/self/fd/1")),
+        }
+    }
+    let absolute = own.into_iter().map(|path| std::path::absolute(&path).unwrap_or(path));
+    absolute.collect()
+}

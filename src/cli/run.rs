@@ -1,0 +1,129 @@
+//! `logweir run`: the service.
+
+use clap::Args;
+use tracing::{error, info};
+
+use super::signals::{OnHangup, Signals};
+use super::{ConfigArgs, Exit, host, runtime, say, stderr_color};
+use crate::agent::{self, Ended, FirstAttempts, Plan, Report};
+use crate::config::{Config, ConfigInput, LoadOptions, ProcessEnvironment, References, load};
+use crate::telemetry;
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What is logged to stderr, for example `debug` or `warn,logweir=info`
+    #[arg(long, value_name = "FILTER", env = "LOGWEIR_LOG")]
+    log: Option<String>,
+}
+
+/// Runs until a signal. Blocks.
+pub(super) fn run(args: RunArgs) -> Exit {
+    let config = match configuration(&args) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let filter = args.log.as_deref().unwrap_or(&config.agent.log);
+    if let Err(error) = telemetry::init(filter) {
+        say(format_args!("error: log filter `{filter}`: {error}"));
+        return Exit::Config;
+    }
+    raise_open_files_limit();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(format_args!("error: cannot start the runtime: {error}"));
+            return Exit::Output;
+        }
+    };
+    let exit = runtime.block_on(serve(config));
+    // A blocking call that hangs (a dead disk, a stalled pipe) must not keep the process.
+    runtime.shutdown_background();
+    exit
+}
+
+fn configuration(args: &RunArgs) -> Result<Config, Exit> {
+    let input = ConfigInput::from_argument(args.config.path.as_deref());
+    let environment = &ProcessEnvironment;
+    let options = LoadOptions { references: References::Resolve, environment };
+    match load(&[input], options) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                say(format_args!("{}", warnings.render(stderr_color()).trim_end()));
+            }
+            Ok(config)
+        }
+        Err(errors) => {
+            say(format_args!("{}", errors.render(stderr_color()).trim_end()));
+            Err(Exit::Config)
+        }
+    }
+}
+
+async fn serve(config: Config) -> Exit {
+    let mut signals = match Signals::new(OnHangup::IsIgnored) {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "cannot take signals over");
+            return Exit::Output;
+        }
+    };
+    info!(
+        version = env!("CARGO_PKG_VERSION"), sources = config.sources.len(),
+        sinks = config.sinks.len(), state = %config.agent.state.display(), "started"
+    );
+    let plan = Plan {
+        sources: config.sources,
+        sinks: config.sinks,
+        state: Some(config.agent.state),
+        shutdown: config.agent.shutdown,
+        limit: None,
+        host: host(),
+        first_attempts: FirstAttempts::MayFail,
+    };
+    let (first, second) = tokio::sync::oneshot::channel();
+    let stop = async move {
+        signals.next().await;
+        info!("stopping: what is in flight is delivered");
+        // The second signal ends at once.
+        let _ = first.send(signals);
+    };
+    let at_once = async {
+        match second.await {
+            Ok(mut signals) => signals.next().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = agent::run(plan, stop) => match ended {
+            Ok(report) => summarise(&report),
+            Err(error) => {
+                error!(%error, "cannot start");
+                Exit::Config
+            }
+        },
+        () = at_once => {
+            error!("ended at once by a second signal: lines in flight are read again next time");
+            Exit::Interrupted
+        }
+    }
+}
+
+fn summarise(report: &Report) -> Exit {
+    let Report { lines, retries, rejected, truncated, lost_bytes, .. } = report;
+    info!(lines, retries, rejected, truncated, lost_bytes, "stopped");
+    match &report.ended {
+        Ended::SinkFailed(_) => Exit::Output,
+        _ => Exit::Ok,
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: every followed file is one.
+pub(super) fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // It stays as it is where this is not allowed; files are closed when they are quiet anyway.
+    let _ = setrlimit(Resource::Nofile, raised);
+}

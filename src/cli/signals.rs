@@ -1,0 +1,79 @@
+//! Signals: the first asks for an orderly end, the second ends at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Exit;
+
+/// Waits for the signals that end a command.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    on_hangup: OnHangup,
+    /// The exit code that the first signal asked for; 0 until then.
+    asked: Arc<AtomicU8>,
+}
+
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnHangup {
+    /// The terminal is gone: the end.
+    Ends,
+    /// A service goes on.
+    IsIgnored,
+}
+
+impl Signals {
+    /// Takes the signals over from now on. Needs a runtime.
+    ///
+    /// # Errors
+    /// The system refuses a handler.
+    pub(super) fn new(on_hangup: OnHangup) -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            on_hangup,
+            asked: Arc::default(),
+        })
+    }
+
+    /// Tells later which signal came first.
+    pub(super) fn asked(&self) -> Asked {
+        Asked(Arc::clone(&self.asked))
+    }
+
+    /// Waits for the next signal that ends. Cancel safe.
+    pub(super) async fn next(&mut self) {
+        let exit = loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => break Exit::Interrupted,
+                _ = self.terminate.recv() => break Exit::Terminated,
+                _ = self.hangup.recv() => if self.on_hangup == OnHangup::Ends {
+                    break Exit::Ok;
+                },
+            }
+        };
+        let _ = self.asked.compare_exchange(0, exit as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Which signal came first.
+#[derive(Debug)]
+pub(super) struct Asked(Arc<AtomicU8>);
+
+impl Asked {
+    /// True where SIGINT came first.
+    pub(super) fn interrupted(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Exit::Interrupted as u8
+    }
+
+    /// True where SIGTERM came first.
+    pub(super) fn terminated(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Exit::Terminated as u8
+    }
+}
