@@ -26,8 +26,9 @@ pub struct Chunk {
     pub time_ns: i64,
     /// Settles the lines once the sink owns them.
     pub ack: Ack,
-    /// The chunk's part of the sink's memory budget; freed with the chunk.
-    pub charge: Charge,
+    /// The chunk's part of the sink's memory budget, freed with the chunk; absent where another
+    /// chunk that shares the same buffer pays.
+    pub charge: Option<Charge>,
 }
 
 impl Chunk {

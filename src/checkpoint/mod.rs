@@ -106,12 +106,21 @@ impl Checkpoints {
         of_stream.map(|(key, position)| (Arc::clone(&key.sink), position.clone())).collect()
     }
 
-    /// Remembers streams, before their first line is sent. Blocks for an append.
+    /// Remembers streams, and where their cursors start, before their first line is sent. Blocks
+    /// for an append.
     ///
     /// # Errors
     /// The journal cannot be written; nothing was remembered.
-    pub fn register(&self, streams: Vec<StreamRecord>) -> io::Result<()> {
-        self.append(streams.into_iter().map(Record::Stream).collect())
+    pub fn register(
+        &self,
+        streams: Vec<StreamRecord>,
+        cursors: Vec<CursorRecord>,
+    ) -> io::Result<()> {
+        let mut records: Vec<Record> = streams.into_iter().map(Record::Stream).collect();
+        if !cursors.is_empty() {
+            records.push(Record::At(cursors));
+        }
+        self.append(records)
     }
 
     /// Forgets a stream and its cursors. Blocks for an append.

@@ -5,5 +5,5 @@
 mod newline;
 mod pool;
 
-pub use newline::{LineBuffer, Taken};
+pub use newline::{LineBuffer, SHARED_ABOVE_BYTES, Taken};
 pub use pool::{CHUNK_BYTES, Pool};

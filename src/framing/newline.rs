@@ -11,8 +11,9 @@ use memchr::{memchr, memchr_iter, memrchr};
 use super::pool::{CHUNK_BYTES, Pool};
 use crate::model::{Lines, Record};
 
-/// A chunk that fills less of its buffer than this is copied out, so that it does not pin the rest.
-const COPY_OUT_BELOW: usize = CHUNK_BYTES / 4;
+/// Lines that fill less of their buffer than this are copied out, so that they do not pin the rest;
+/// more share it.
+pub const SHARED_ABOVE_BYTES: usize = CHUNK_BYTES / 4;
 
 /// Collects bytes of one stream and cuts them into whole lines.
 ///
@@ -158,7 +159,7 @@ impl LineBuffer {
         }
         let count = index(memchr_iter(b'\n', region).count());
         let base = self.base;
-        if end < COPY_OUT_BELOW {
+        if end < SHARED_ABOVE_BYTES {
             let bytes = Bytes::copy_from_slice(region);
             self.consume(end);
             return Lines::untouched(bytes, count, base);
@@ -340,12 +341,12 @@ mod tests {
 
     #[test]
     fn a_large_chunk_shares_the_read_buffer_and_carries_the_rest() {
-        let mut text = b"0123456\n".repeat(COPY_OUT_BELOW / 8 + 10);
+        let mut text = b"0123456\n".repeat(SHARED_ABOVE_BYTES / 8 + 10);
         text.extend_from_slice(b"rest");
 
         let (lines, _) = feed(buffer(1 << 20), &[&text, b" of it\n"]);
 
-        assert_eq!(lines.len(), COPY_OUT_BELOW / 8 + 11);
+        assert_eq!(lines.len(), SHARED_ABOVE_BYTES / 8 + 11);
         assert_eq!(lines.last().map(|l| l.0.clone()), Some(b"rest of it".to_vec()));
     }
 

@@ -96,6 +96,11 @@ impl Lines {
         self.count == 0
     }
 
+    /// True where the bytes are the stream's own, one to one.
+    pub fn is_untouched(&self) -> bool {
+        self.records.is_none()
+    }
+
     /// Number of lines that were cut at `max_line`.
     pub fn truncated(&self) -> u64 {
         self.own_records()

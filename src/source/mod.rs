@@ -2,7 +2,16 @@
 
 pub mod file;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::Checkpoints;
+use crate::queue::Sender;
+use crate::telemetry::SourceCounters;
 
 /// One configured source, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,4 +31,70 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// Files named by paths, globs and directories.
     File(file::FileConfig),
+}
+
+/// A source's way to one of its sinks.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    /// Name of the sink.
+    pub sink: Arc<str>,
+    /// Its queue.
+    pub sender: Sender,
+    /// Bytes read at once: what fits a batch.
+    pub chunk_bytes: usize,
+    /// Lines sent in one chunk: what fits a batch.
+    pub chunk_lines: u32,
+    /// The shortest time between two reads of a file that keeps growing.
+    pub pace: Duration,
+}
+
+/// What a source is given to run with.
+#[derive(Debug)]
+pub struct SourceContext {
+    /// Its sinks.
+    pub outlets: Vec<Outlet>,
+    /// Where positions are kept.
+    pub checkpoints: Checkpoints,
+    /// What it did.
+    pub counters: Arc<SourceCounters>,
+    /// Files that this process writes itself and must not read.
+    pub own_files: Arc<[PathBuf]>,
+    /// Told once how the first attempt went.
+    pub first_attempt: oneshot::Sender<Result<(), String>>,
+    /// Cancelled when the source should stop.
+    pub shutdown: CancellationToken,
+}
+
+/// Why a source can never go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A pattern cannot be understood.
+    #[error(transparent)]
+    Pattern(#[from] file::PatternError),
+    /// The checkpoints cannot be written, so that nothing may be read.
+    #[error("checkpoint journal: {0}")]
+    Checkpoint(std::io::Error),
+}
+
+/// Runs a source until it ends by itself or is told to stop.
+///
+/// # Errors
+/// [`SourceError`] where it can never go on. Passing trouble is handled inside.
+pub async fn run(config: SourceConfig, cx: SourceContext) -> Result<(), SourceError> {
+    let common = Common {
+        name: config.name,
+        labels: config.labels,
+        line_bytes_max: config.line_bytes_max,
+    };
+    match config.kind {
+        SourceKind::File(file) => file::run(common, file, cx).await,
+    }
+}
+
+/// What every kind of source is configured with.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) name: Arc<str>,
+    pub(crate) labels: Arc<[(Arc<str>, Arc<str>)]>,
+    pub(crate) line_bytes_max: usize,
 }

@@ -1,6 +1,27 @@
 //! The file source: follows files by name through rotation and truncation.
+//!
+//! `discover` finds the files that the patterns name, `identity` tells which is which, `adopt`
+//! decides whether a file is known, `follow` is the loop that owns all of them, `pump` moves lines
+//! of one file into one sink's queue, `tail` is what one blocking read does, `watch` brings hints.
 
+mod adopt;
+mod discover;
+mod follow;
+mod generation;
+mod identity;
+mod pump;
+mod tail;
+mod watch;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::time::Duration;
+
+pub use discover::PatternError;
+
+use super::{Common, SourceContext, SourceError};
 
 /// Which files to read, and from where.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,4 +68,42 @@ pub enum Label {
     Source,
     /// The file's stem; equal stems get their folder's name in front.
     FileStem,
+}
+
+/// Reads the files until told to stop; with [`Follow::UntilEnd`], until each was read to its end.
+pub(super) async fn run(
+    common: Common,
+    config: FileConfig,
+    cx: SourceContext,
+) -> Result<(), SourceError> {
+    follow::FileSource::new(common, config, cx)?.run().await
+}
+
+/// True where a path, glob or directory can be understood.
+///
+/// # Errors
+/// [`PatternError`] says what is wrong with it.
+pub fn check_pattern(text: &str) -> Result<(), PatternError> {
+    discover::Pattern::parse(text).map(drop)
+}
+
+/// A file's device and inode number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Inode {
+    dev: u64,
+    ino: u64,
+}
+
+impl Inode {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { dev: metadata.dev(), ino: metadata.ino() })
+    }
+}
+
+/// Opens a file for reading. Opening a FIFO that nobody writes to must not hang.
+fn open(path: &Path) -> io::Result<File> {
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
+    let flags = i32::try_from(nonblocking).expect("an open(2) flag");
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }

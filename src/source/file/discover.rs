@@ -1,0 +1,364 @@
+//! Which files a source's patterns name right now.
+//!
+//! Looking is cheap while nothing changes: one `stat` per directory and per literal path. A
+//! directory is listed again only when its modification time moved.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::FileType;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A directory that changed less than this before it was listed is listed again: a second change
+/// may have left its modification time as it was (file systems stamp with the timer tick, and some
+/// with whole seconds).
+const MTIME_SLACK: Duration = Duration::from_secs(2);
+
+/// Directories that `**` descends at most.
+const DEPTH_MAX: usize = 16;
+
+/// A path, glob or directory as configured.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    /// As configured, absolute.
+    path: PathBuf,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Literal(OsString),
+    Glob { matcher: GlobMatcher, dotfiles: bool },
+    /// `**`: any number of directories.
+    AnyDepth,
+}
+
+/// A pattern that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{pattern}: {reason}")]
+pub struct PatternError {
+    /// As configured.
+    pub pattern: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Pattern {
+    /// Parses a path or glob. `*` never matches `/`, and a leading dot only where it is written.
+    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+        let refused = |reason: String| PatternError { pattern: text.to_owned(), reason };
+        let path = std::path::absolute(text).map_err(|error| refused(error.to_string()))?;
+        let mut parts = Vec::new();
+        for component in path.components().filter(|c| !matches!(c, Component::RootDir)) {
+            let name = component.as_os_str();
+            let part = match name.to_str() {
+                Some("**") => Part::AnyDepth,
+                Some(glob) if glob.contains(['*', '?', '[', '{']) => {
+                    let built = GlobBuilder::new(glob).literal_separator(true).build();
+                    let matcher =
+                        built.map_err(|e| refused(e.kind().to_string()))?.compile_matcher();
+                    Part::Glob { matcher, dotfiles: glob.starts_with('.') }
+                }
+                _ => Part::Literal(name.to_owned()),
+            };
+            parts.push(part);
+        }
+        Ok(Self { path, parts })
+    }
+
+    /// True where it names one path.
+    pub(super) fn is_literal(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    /// The path as configured.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A file that a pattern names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Match {
+    pub(super) path: PathBuf,
+    /// Inode of the directory entry (for a symbolic link its own), 0 where it is not known.
+    pub(super) entry_ino: u64,
+}
+
+/// Finds the files of some patterns, again and again.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    patterns: Vec<Pattern>,
+    dirs: HashMap<PathBuf, Listing>,
+    /// Literal paths outside listed directories, and what they were.
+    literals: HashMap<PathBuf, Option<Seen>>,
+    first: bool,
+}
+
+/// What `stat` said of a path.
+type Seen = (u64, u64, bool);
+
+#[derive(Debug, Default)]
+struct Listing {
+    modified: Option<SystemTime>,
+    /// True where the next look must list it whatever its modification time.
+    unsure: bool,
+    /// True where it is used by the present expansion.
+    used: bool,
+    entries: BTreeMap<OsString, (u64, Option<FileType>)>,
+}
+
+impl Scanner {
+    pub(super) fn new(patterns: Vec<Pattern>) -> Self {
+        Self { patterns, dirs: HashMap::new(), literals: HashMap::new(), first: true }
+    }
+
+    pub(super) fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// The files that are named now, in the order of the patterns and by name within each; `None`
+    /// where nothing can have changed since the last look. Blocks.
+    pub(super) fn look(&mut self) -> Option<Vec<Match>> {
+        if !self.changed() && !self.first {
+            return None;
+        }
+        self.first = false;
+        self.dirs.values_mut().for_each(|listing| listing.used = false);
+        self.literals.clear();
+        let patterns = std::mem::take(&mut self.patterns);
+        let mut found = Vec::new();
+        for pattern in &patterns {
+            self.expand(pattern, &mut found);
+        }
+        self.patterns = patterns;
+        self.dirs.retain(|_, listing| listing.used);
+        let mut seen = HashSet::new();
+        found.retain(|entry| seen.insert(entry.path.clone()));
+        Some(found)
+    }
+
+    /// The directories whose changes matter: the listed ones, and those that hold a literal path.
+    pub(super) fn dirs(&self) -> HashSet<PathBuf> {
+        let listed = self.dirs.iter().filter(|(_, listing)| listing.modified.is_some());
+        let parents = self.literals.keys().filter_map(|path| path.parent());
+        listed
+            .map(|(path, _)| path.clone())
+            .chain(parents.filter(|dir| dir.is_dir()).map(Path::to_owned))
+            .collect()
+    }
+
+    fn changed(&mut self) -> bool {
+        let dirs = self.dirs.iter().any(|(path, listing)| {
+            listing.unsure || modified(path) != listing.modified
+        });
+        dirs || self.literals.iter().any(|(path, seen)| stat(path) != *seen)
+    }
+
+    fn expand(&mut self, pattern: &Pattern, found: &mut Vec<Match>) {
+        // A file whose name holds a bracket is meant before the glob.
+        let literal = pattern.is_literal() || pattern.path.symlink_metadata().is_ok();
+        if literal {
+            return self.expand_literal(&pattern.path, found);
+        }
+        let start = pattern.parts.iter().take_while(|part| matches!(part, Part::Literal(_)));
+        let mut root = PathBuf::from("/");
+        let literals = start.inspect(|part| {
+            if let Part::Literal(name) = part {
+                root.push(name);
+            }
+        });
+        let skip = literals.count();
+        self.walk(&root, &pattern.parts[skip..], 0, found);
+    }
+
+    fn expand_literal(&mut self, path: &Path, found: &mut Vec<Match>) {
+        let seen = stat(path);
+        self.literals.insert(path.to_owned(), seen);
+        match seen {
+            Some((_, _, true)) => {
+                let all = [Part::Glob { matcher: any_name(), dotfiles: false }];
+                self.walk(path, &all, 0, found);
+            }
+            Some((_, ino, false)) => {
+                found.push(Match { path: path.to_owned(), entry_ino: ino });
+            }
+            None => {}
+        }
+    }
+
+    fn walk(&mut self, dir: &Path, parts: &[Part], depth: usize, found: &mut Vec<Match>) {
+        let Some((part, rest)) = parts.split_first() else { return };
+        match part {
+            Part::Literal(name) => self.descend(dir.join(name), 0, rest, depth, found),
+            Part::Glob { matcher, dotfiles } => {
+                for (name, ino) in self.names(dir, |name| {
+                    (*dotfiles || !is_dotfile(name)) && matcher.is_match(name)
+                }) {
+                    self.descend(dir.join(name), ino, rest, depth, found);
+                }
+            }
+            Part::AnyDepth => {
+                self.walk(dir, rest, depth, found);
+                if depth < DEPTH_MAX {
+                    for (name, _) in self.names(dir, |name| !is_dotfile(name)) {
+                        let path = dir.join(name);
+                        // Links to directories are not followed: they can form a circle.
+                        if path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
+                            self.walk(&path, parts, depth + 1, found);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A file where the pattern ends, a directory where it goes on.
+    fn descend(
+        &mut self,
+        path: PathBuf,
+        ino: u64,
+        rest: &[Part],
+        depth: usize,
+        found: &mut Vec<Match>,
+    ) {
+        if !rest.is_empty() {
+            return self.walk(&path, rest, depth, found);
+        }
+        let kind = path.parent().zip(path.file_name()).and_then(|(dir, name)| {
+            self.dirs.get(dir).and_then(|listing| listing.entries.get(name)).and_then(|e| e.1)
+        });
+        let is_file = match kind {
+            Some(kind) if kind.is_file() => true,
+            Some(kind) if kind.is_dir() => false,
+            _ => path.metadata().is_ok_and(|it| it.is_file()),
+        };
+        if is_file {
+            found.push(Match { path, entry_ino: ino });
+        }
+    }
+
+    /// Names in a directory that pass `wanted`, with their inodes; listed again where it changed.
+    fn names(&mut self, dir: &Path, wanted: impl Fn(&OsStr) -> bool) -> Vec<(OsString, u64)> {
+        let listing = self.dirs.entry(dir.to_owned()).or_default();
+        if !listing.used {
+            listing.used = true;
+            let now = modified(dir);
+            if listing.unsure || now != listing.modified {
+                listing.modified = now;
+                listing.unsure = now.is_some_and(|time| {
+                    time.elapsed().map_or(true, |age| age < MTIME_SLACK)
+                });
+                listing.entries = list(dir).unwrap_or_default();
+            }
+        }
+        let names = listing.entries.iter().filter(|(name, _)| wanted(name));
+        names.map(|(name, (ino, _))| (name.clone(), *ino)).collect()
+    }
+}
+
+/// The path of the file with this device and inode in a directory: a file that was renamed.
+pub(super) fn find_inode(dir: &Path, dev: u64, ino: u64) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(dir).ok()?;
+    let same = entries.filter_map(Result::ok).filter(|entry| entry.ino() == ino);
+    same.map(|entry| entry.path())
+        .find(|path| path.metadata().is_ok_and(|it| it.dev() == dev && it.ino() == ino))
+}
+
+fn any_name() -> GlobMatcher {
+    GlobBuilder::new("*").build().expect("a valid glob").compile_matcher()
+}
+
+fn is_dotfile(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+fn modified(dir: &Path) -> Option<SystemTime> {
+    dir.metadata().ok().filter(|it| it.is_dir()).and_then(|it| it.modified().ok())
+}
+
+fn stat(path: &Path) -> Option<Seen> {
+    path.metadata().ok().map(|it| (it.dev(), it.ino(), it.is_dir()))
+}
+
+fn list(dir: &Path) -> io::Result<BTreeMap<OsString, (u64, Option<FileType>)>> {
+    let entries = std::fs::read_dir(dir)?;
+    let entries = entries.filter_map(Result::ok);
+    Ok(entries.map(|entry| (entry.file_name(), (entry.ino(), entry.file_type().ok()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn scanner(dir: &Path, patterns: &[&str]) -> Scanner {
+        let parse = |text: &&str| Pattern::parse(dir.join(text).to_str().unwrap()).unwrap();
+        Scanner::new(patterns.iter().map(parse).collect())
+    }
+
+    fn look(scanner: &mut Scanner, dir: &Path) -> Option<Vec<String>> {
+        let found = scanner.look()?;
+        let relative = |entry: Match| {
+            entry.path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned()
+        };
+        Some(found.into_iter().map(relative).collect())
+    }
+
+    #[test]
+    fn patterns_name_files_in_order_and_each_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.log", "a.log", ".hidden.log", "a[1].log", "c.txt", "sub/x.log", "sub/y/z.log"] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let cases: [(&[&str], &[&str]); 8] = [
+            (&["*.log"], &["a.log", "a[1].log", "b.log"]),
+            (&["c.txt", "*.txt"], &["c.txt"]),
+            (&["a[1].log"], &["a[1].log"]),
+            (&["*/*.log"], &["sub/x.log"]),
+            (&["**/*.log"], &["a.log", "a[1].log", "b.log", "sub/x.log", "sub/y/z.log"]),
+            (&["sub"], &["sub/x.log"]),
+            (&["sub/", "none/*.log"], &["sub/x.log"]),
+            (&[".*.log", "[ab].log"], &[".hidden.log", "a.log", "b.log"]),
+        ];
+        for (patterns, expected) in cases {
+            let mut scanner = scanner(dir.path(), patterns);
+            assert_eq!(look(&mut scanner, dir.path()).unwrap(), expected, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_name_is_seen_and_a_quiet_directory_is_not_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        let settle = || fs::File::open(dir.path()).unwrap().set_modified(old).unwrap();
+        settle();
+        let mut scanner = scanner(dir.path(), &["*.log", "late/*.log"]);
+
+        assert_eq!(look(&mut scanner, dir.path()), Some(vec![]));
+        assert_eq!(look(&mut scanner, dir.path()), None);
+
+        fs::write(dir.path().join("a.log"), "").unwrap();
+        assert_eq!(look(&mut scanner, dir.path()), Some(vec!["a.log".into()]));
+
+        fs::create_dir(dir.path().join("late")).unwrap();
+        fs::write(dir.path().join("late/b.log"), "").unwrap();
+        let both = vec!["a.log".into(), "late/b.log".into()];
+        assert_eq!(look(&mut scanner, dir.path()), Some(both));
+    }
+
+    #[test]
+    fn a_bad_glob_is_refused() {
+        let error = Pattern::parse("/var/log/[a.log").unwrap_err();
+
+        assert_eq!(error.pattern, "/var/log/[a.log");
+    }
+}

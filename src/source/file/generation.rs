@@ -1,0 +1,126 @@
+//! One file as long as it stays the same file: from its creation or truncation to its end.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Inode;
+use super::identity::Head;
+use super::pump::{Cursor, LastLine, Location, Pumped};
+use crate::checkpoint::StreamRecord;
+use crate::model::Origin;
+
+/// Numbers the generations of this process.
+pub(super) type GenerationId = u64;
+
+/// One file generation and each sink's place in it.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) record: StreamRecord,
+    pub(super) origin: Arc<Origin>,
+    pub(super) path: PathBuf,
+    pub(super) inode: Inode,
+    pub(super) file: Option<Arc<File>>,
+    pub(super) phase: Phase,
+    /// The generation that must be drained first: it was at the same path before.
+    pub(super) after: Option<GenerationId>,
+    /// One per outlet of the source.
+    pub(super) places: Vec<Slot>,
+    /// When something was last read.
+    pub(super) active: Instant,
+    /// Its length when it was last read to the end, in bytes.
+    pub(super) len: u64,
+    /// True where `record` is not in the journal as it is.
+    pub(super) unsaved: bool,
+}
+
+/// Whether a generation still gets new lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is at its path.
+    Current,
+    /// Another file is at its path, or none. Its handle is kept until `until`, because a slow
+    /// writer may still hold it.
+    Replaced { until: Instant },
+    /// The grace is over: what is left of it is sent, its unterminated last line included.
+    Ending,
+}
+
+/// One sink's place in a generation.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Absent while a pump has it.
+    pub(super) cursor: Option<Cursor>,
+    /// True where it waits for its turn.
+    pub(super) queued: bool,
+    /// True where it was asked for while a pump had it.
+    pub(super) again: bool,
+    /// True once it reached the end since the generation was replaced.
+    pub(super) drained: bool,
+    /// It is not read again before, so that a fast writer is read in large pieces.
+    pub(super) not_before: Instant,
+    /// True when its sink is gone.
+    pub(super) closed: bool,
+}
+
+impl Slot {
+    pub(super) fn new(cursor: Cursor, now: Instant) -> Self {
+        let cursor = Some(cursor);
+        Self { cursor, queued: false, again: false, drained: false, not_before: now, closed: false }
+    }
+}
+
+impl Generation {
+    /// Where it can be opened.
+    pub(super) fn location(&self) -> Location {
+        Location { path: self.path.clone(), inode: self.inode }
+    }
+
+    /// What happens to its unterminated last line.
+    pub(super) fn last_line(&self) -> LastLine {
+        if self.phase == Phase::Ending { LastLine::IsSent } else { LastLine::Waits }
+    }
+
+    /// Notes that another file is at its path.
+    pub(super) fn replaced(&mut self, now: Instant, grace: Duration) {
+        if self.phase == Phase::Current {
+            self.phase = Phase::Replaced { until: now + grace };
+            self.places.iter_mut().for_each(|slot| slot.drained = false);
+        }
+    }
+
+    /// True once every sink has everything that was in it.
+    pub(super) fn is_drained(&self) -> bool {
+        self.places.iter().all(|slot| slot.drained || slot.closed)
+    }
+
+    /// Takes a cursor back from its pump.
+    pub(super) fn take_back(&mut self, outlet: usize, pumped: Pumped, now: Instant) -> Option<Head> {
+        let slot = &mut self.places[outlet];
+        let moved = pumped.cursor.place.offset != self.len;
+        self.len = self.len.max(pumped.cursor.place.offset);
+        slot.cursor = Some(pumped.cursor);
+        if moved {
+            self.active = now;
+        }
+        if self.file.is_none() {
+            self.file = pumped.file;
+        }
+        pumped.head
+    }
+
+    /// Takes a longer fingerprint over into the record.
+    pub(super) fn grow(&mut self, head: &Head) {
+        if head.len() > self.record.head_len && head.continues(&self.record) {
+            self.record.head_len = head.len();
+            self.record.head_hash = head.hash();
+            self.unsaved = true;
+        }
+    }
+
+    /// True where its fingerprint can still grow.
+    pub(super) fn wants_head(&self) -> bool {
+        (self.record.head_len as usize) < super::identity::HEAD_BYTES
+    }
+}
