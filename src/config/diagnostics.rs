@@ -148,6 +148,11 @@ impl Diagnostics {
         mask::mask_value(&mut self.files[file.0].text, span);
     }
 
+    /// Blots out what looks like a header in a file that cannot be read.
+    pub(super) fn mask_headers(&mut self, file: FileId) {
+        mask::mask_headers(&mut self.files[file.0].text);
+    }
+
     /// What may be shown of a stretch of a file.
     pub(super) fn shown(&self, file: FileId, span: Range<usize>) -> &str {
         self.files[file.0].text.get(span).unwrap_or_default()

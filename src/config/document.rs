@@ -25,6 +25,7 @@ pub(super) fn read(entries: &mut Entries, cx: &mut Cx) {
     let (document, mut errors) = DeTable::parse_recoverable(cx.text);
     if !errors.is_empty() {
         entries.incomplete = true;
+        cx.diagnostics.mask_headers(cx.file);
         errors.sort_by_key(|error| error.span().map_or(0, |span| span.start));
         for error in &errors {
             syntax_error(error, cx);

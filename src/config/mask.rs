@@ -36,6 +36,23 @@ pub(super) fn masked(text: &str) -> String {
     shown
 }
 
+/// Masks also the values of `basic` and of what looks like a header (`X-…`): for a file that cannot be read, so
+/// that nobody knows which they are.
+pub(super) fn mask_headers(text: &mut String) {
+    let lower = text.to_ascii_lowercase();
+    for (at, _) in lower
+        .match_indices("x-")
+        .chain(lower.match_indices("basic"))
+    {
+        let rest = &lower[at..];
+        let is_key = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+        let length = rest.find(|it| !is_key(it)).unwrap_or(rest.len());
+        if let Some(span) = value_after(&lower, at + length) {
+            mask_value(text, span);
+        }
+    }
+}
+
 /// Masks a value, quotes excepted. References stay readable, for they are not the secret; a
 /// default inside one is masked. Text beside references is not taken for a secret.
 pub(super) fn mask_value(text: &mut String, span: Range<usize>) {
@@ -117,6 +134,12 @@ fn mask_url(text: &mut String, start: usize) {
     let authority = url.find(['/', '?']).unwrap_or(url.len());
     if let Some(at) = url[..authority].rfind('@') {
         mask_value(text, start..start + at);
+    } else if let Some((host, port)) = url[..authority].rsplit_once(':') {
+        // Neither a port nor an address: a password whose `@` is missing.
+        let other = port.bytes().any(|byte| !byte.is_ascii_digit());
+        if other && !port.ends_with(']') && !url.contains("${") {
+            mask_value(text, start + host.len() + 1..start + authority);
+        }
     }
     if let Some(query) = url.find('?') {
         mask_value(text, start + query + 1..start + end);
@@ -154,6 +177,12 @@ mod tests {
             (
                 "url = \"https://u:pw@h/a?k=v\"",
                 "url = \"https://****@h/a?***\"",
+            ),
+            ("url = \"https://u:pw", "url = \"https://u:**"),
+            ("url = \"https://[::1]/\"", "url = \"https://[::1]/\""),
+            (
+                "url = \"https://h:8080/${env:X}\"",
+                "url = \"https://h:8080/${env:X}\"",
             ),
             ("token-service = \"/a\"", "token-service = \"/a\""),
             ("token = \"ä\\\"b\"", "token = \"*****\""),

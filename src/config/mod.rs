@@ -1,6 +1,7 @@
 //! TOML to validated plain structs, with every error at its place in the file.
 
 mod agent;
+mod arguments;
 mod cx;
 mod diagnostics;
 mod document;
@@ -19,6 +20,7 @@ mod tests;
 mod units;
 mod value;
 
+pub use arguments::{ArgumentError, ArgumentOptions, source_from_location, sources_from_arguments};
 pub use cx::References;
 pub use diagnostics::{Color, Diagnostic, Diagnostics, FileId, Place, Severity};
 pub use environment::{Environment, ProcessEnvironment, ReferencedFile};

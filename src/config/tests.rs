@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::encoding::{Format, Meta};
+use crate::sink::SinkKind;
 use crate::sink::file::Fsync;
 use crate::sink::http::{Compression, Retry};
-use crate::sink::SinkKind;
 use crate::source::SourceKind;
 use crate::source::file::Start;
 
@@ -331,4 +331,111 @@ fn a_value_cannot_change_the_structure() {
     let (config, _) = load_text(text).unwrap();
 
     assert_eq!(&*config.sources[0].labels[0].1, "x\"\nbearer = \"y");
+}
+
+/// The example, with or without its settings that are not in force.
+fn example(all: bool) -> String {
+    let text = include_str!("../../agent.toml.example");
+    let setting = |line: &&str| {
+        line.strip_prefix('#')
+            .is_some_and(|rest| !rest.starts_with([' ', '#']) && !rest.is_empty())
+    };
+    let lines = text.lines().map(|line| {
+        if all && setting(&line) {
+            &line[1..]
+        } else {
+            line
+        }
+    });
+    lines.fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn the_example_is_accepted_as_it_is() {
+    let (config, warnings) =
+        load_text(&example(false)).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
+
+    assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
+    assert_eq!((config.sources.len(), config.sinks.len()), (1, 1));
+    assert_eq!(config.agent.state, Path::new("target/example-state"));
+}
+
+#[test]
+fn every_setting_of_the_example_exists() {
+    let text = example(true).replace("${file:/etc/logweir/token}", "${file:/etc/token}");
+
+    let (config, warnings) =
+        load_text(&text).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
+
+    assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
+    assert_eq!((config.sources.len(), config.sinks.len()), (3, 4));
+}
+
+#[test]
+fn commented_defaults_of_the_example_are_the_defaults() {
+    let (all, _) =
+        load_text(&example(true).replace("${file:/etc/logweir/token}", "${file:/etc/token}"))
+            .unwrap();
+    let short = "[source]\na = \"a\"\n[sink]\nout = \"stdout\"\nmerged = \"b\"\ncollector = \"https://h\"\n";
+    let (short, _) = load_text(short).unwrap();
+
+    for default in &short.sinks {
+        let shown = all
+            .sinks
+            .iter()
+            .find(|sink| sink.name == default.name)
+            .unwrap();
+        assert_eq!(shown.batch, default.batch, "{}", shown.name);
+        assert_eq!(shown.memory_bytes, default.memory_bytes, "{}", shown.name);
+        if let (SinkKind::Http(shown), SinkKind::Http(default)) = (&shown.kind, &default.kind) {
+            assert_eq!(shown.retry, default.retry);
+            assert_eq!(
+                (
+                    shown.timeout,
+                    shown.connect_timeout,
+                    shown.concurrency,
+                    shown.compression
+                ),
+                (
+                    default.timeout,
+                    default.connect_timeout,
+                    default.concurrency,
+                    default.compression
+                )
+            );
+        }
+    }
+    let source = all
+        .sources
+        .iter()
+        .find(|source| &*source.name == "app")
+        .unwrap();
+    let (SourceKind::File(shown), SourceKind::File(default)) =
+        (&source.kind, &short.sources[0].kind);
+    assert_eq!(source.line_bytes_max, short.sources[0].line_bytes_max);
+    assert_eq!(shown.start, default.start);
+    assert_eq!(shown.rotate_grace, default.rotate_grace);
+    assert_eq!(shown.forget_after, default.forget_after);
+    assert_eq!(all.agent.shutdown, short.agent.shutdown);
+    assert_eq!(all.agent.log, short.agent.log);
+    assert_eq!(all.agent.memory_bytes, short.agent.memory_bytes);
+}
+
+#[test]
+fn a_file_cut_anywhere_neither_panics_nor_shows_a_secret() {
+    let texts = [
+        include_str!("../../fixtures/config/good/every-key.toml"),
+        include_str!("../../fixtures/config/good/warnings.toml"),
+        include_str!("../../fixtures/config/bad/names.toml"),
+        include_str!("../../fixtures/config/bad/sink-headers.toml"),
+        include_str!("../../fixtures/config/bad/sink-url.toml"),
+        include_str!("../../fixtures/config/bad/references-malformed.toml"),
+    ];
+    for text in texts {
+        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+            let rendering = rendered(&load_text(&text[..end]));
+
+            assert!(!rendering.contains("s3cret"), "cut at {end}:\n{rendering}");
+        }
+    }
 }

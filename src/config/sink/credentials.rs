@@ -11,6 +11,14 @@ use super::super::value::{Pair, Value};
 use crate::secret::Secret;
 use crate::sink::http::HttpConfig;
 
+/// Headers that describe the body; another value would make the request wrong.
+const OWN_HEADERS: [&str; 4] = [
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+];
+
 /// `headers`, `basic` and `bearer`: at most one of them authenticates.
 pub(super) fn read(
     table: &mut Table,
@@ -66,6 +74,14 @@ fn header(pair: &Pair, cx: &mut Cx) -> Option<(String, Secret)> {
     if HeaderName::from_bytes(pair.key.as_bytes()).is_err() {
         let message = format!("{}: `{}` is not a header's name", value.subject, pair.key);
         cx.error(value.key_span.clone(), message);
+    }
+    if OWN_HEADERS
+        .iter()
+        .any(|own| pair.key.eq_ignore_ascii_case(own))
+    {
+        let message = format!("{}: header `{}` cannot be set", value.subject, pair.key);
+        cx.error(value.key_span.clone(), message)
+            .label("it follows from the body");
     }
     // Any header may carry a secret: none is shown. Some always do.
     cx.diagnostics.mask(cx.file, value.span());

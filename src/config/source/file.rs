@@ -23,7 +23,7 @@ const LATER_KEYS: [&str; 5] = [
 ];
 
 /// A file source with every default.
-pub(crate) fn of_paths(paths: Vec<String>) -> FileConfig {
+pub(in crate::config) fn of_paths(paths: Vec<String>) -> FileConfig {
     FileConfig {
         paths,
         start: Start::Beginning,

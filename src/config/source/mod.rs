@@ -2,6 +2,8 @@
 
 mod file;
 
+pub(super) use file::of_paths;
+
 use std::sync::Arc;
 
 use toml::de::DeValue;
