@@ -1,12 +1,11 @@
 //! `logweir tail`: follows sources and merges them to stdout.
 
 use std::io::IsTerminal as _;
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::sync::oneshot;
 
 use super::run::raise_open_files_limit;
 use super::signals::{Asked, OnHangup, Signals};
@@ -167,7 +166,7 @@ async fn follow(plan: Plan, duration: Option<Duration>, quiet: bool) -> Exit {
         }
     };
     let asked = signals.asked();
-    let (first, second) = tokio::sync::oneshot::channel();
+    let (first, second) = oneshot::channel();
     let stop = async move {
         tokio::select! {
             () = signals.next() => {}
@@ -237,13 +236,23 @@ async fn elapsed(duration: Option<Duration>) {
 /// Completes when whoever reads our stdout has gone, also while nothing is written: `| head -1` on
 /// a quiet stream.
 async fn reader_gone() {
-    let watched = std::io::stdout()
-        .as_fd()
-        .try_clone_to_owned()
-        .and_then(|fd| AsyncFd::register_with_interest(fd, Interest::ERROR));
-    // A file cannot be watched, and has no reader that goes.
-    let Ok(watched) = watched else { return std::future::pending().await };
-    if watched.ready(Interest::ERROR).await.is_err() {
+    let (gone, told) = oneshot::channel();
+    // A thread of its own: a blocking call without end has no place on the runtime's pool. It ends
+    // with the process.
+    let watching = std::thread::Builder::new().name("stdout-watch".to_owned()).spawn(move || {
+        let stdout = std::io::stdout();
+        loop {
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut watched, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+                Ok(_) => break,
+            }
+        }
+        // Nobody may be waiting any more.
+        let _ = gone.send(());
+    });
+    if watching.is_err() || told.await.is_err() {
         std::future::pending().await
     }
 }

@@ -26,7 +26,7 @@ pub use diagnostics::{Color, Diagnostic, Diagnostics, FileId, Place, Severity};
 pub use environment::{Environment, ProcessEnvironment, ReferencedFile};
 pub use load::{ConfigInput, LoadOptions, load};
 
-pub use units::duration as parse_duration;
+pub use units::{NotAUnit, duration as parse_duration};
 
 use std::path::PathBuf;
 use std::time::Duration;

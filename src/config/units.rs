@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// Why a text is not a duration or size, and what would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NotAUnit {
+pub struct NotAUnit {
     /// For the message.
-    pub(super) why: &'static str,
+    pub why: &'static str,
     /// For the label.
-    pub(super) hint: String,
+    pub hint: String,
 }
 
 /// The units of sizes; the long names come before the ones that end them.
