@@ -156,8 +156,10 @@ impl Checkpoints {
     }
 
     /// Notes that a batch was settled. Never blocks: [`Checkpoints::run`] writes it.
-    pub fn advance(&self, moves: impl IntoIterator<Item = Moved>) {
-        if self.0.store.is_none() {
+    ///
+    /// Takes what has already moved: settling belongs to the caller, never to a lazy iterator.
+    pub fn advance(&self, moves: Vec<Moved>) {
+        if self.0.store.is_none() || moves.is_empty() {
             return;
         }
         lock(&self.0.pending).extend(moves);

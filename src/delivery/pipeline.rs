@@ -13,7 +13,7 @@ use super::attempt::{Job, Shared, encode, jobs, settle};
 use super::error::Failure;
 use super::{Settings, Sink};
 use crate::checkpoint::Checkpoints;
-use crate::model::{Batch, Batcher};
+use crate::model::{Batch, Batcher, Moved};
 use crate::queue::{Chunk, Receiver};
 
 type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
@@ -149,7 +149,8 @@ impl<S: Sink> Pipeline<S> {
         let Some(batch) = Arc::into_inner(job.batch) else { return };
         self.shared.counters.lines.add(batch.weight.lines);
         self.shared.counters.bytes.add(batch.weight.bytes as u64);
-        let moves = batch.items.into_iter().filter_map(|chunk| chunk.ack.settle());
+        let moves: Vec<Moved> =
+            batch.items.into_iter().filter_map(|chunk| chunk.ack.settle()).collect();
         self.checkpoints.advance(moves);
     }
 }

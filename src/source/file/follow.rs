@@ -334,7 +334,10 @@ impl FileSource {
         );
         cursor.ledger = Ledger::new(Arc::clone(cursor.ledger.key()), committed);
         cursor.place = place;
-        self.want(id, outlet, Instant::now());
+        // Whatever interrupted it may do so again: not at full speed.
+        let now = Instant::now();
+        generation.places[outlet].not_before = now + LOOK_INTERVAL;
+        self.want(id, outlet, now);
     }
 
     /// The file under a generation became another one: it was truncated or written anew.

@@ -168,7 +168,8 @@ impl Pump {
         let Some(lines) = lines else {
             // Only the rest of a cut line: passed over, and so settled at once, behind what was
             // sent before it.
-            self.checkpoints.advance(cursor.ledger.open(end.position()).settle());
+            let moved = cursor.ledger.open(end.position()).settle();
+            self.checkpoints.advance(moved.into_iter().collect());
             cursor.place = end;
             return Ok(());
         };
