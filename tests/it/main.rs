@@ -1,1 +1,17 @@
-fn main() {}
+//! End-to-end tests: the real binary, real files, real sockets and real kills, judged by what
+//! arrives.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is a test, also what has no #[test] on it"
+)]
+
+mod config;
+mod crash;
+mod file_sink;
+mod http_sink;
+mod isolation;
+mod state;
+mod support;
+mod tail;
+mod tidy;

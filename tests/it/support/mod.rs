@@ -1,0 +1,21 @@
+//! What the tests are built from: a directory, a writer, the agent, a collector and an oracle.
+
+mod agent;
+mod collector;
+mod dir;
+mod http;
+mod oracle;
+mod rng;
+mod script;
+mod wait;
+mod writer;
+
+pub(crate) use agent::{Agent, Ended, Logweir};
+pub(crate) use collector::{Collector, Outcome, ReservedPort, Settings};
+pub(crate) use dir::{Dir, read};
+pub(crate) use http::Request;
+pub(crate) use oracle::{Oracle, line};
+pub(crate) use rng::Rng;
+pub(crate) use script::{Answer, Delivery, Faults, Reading, Script};
+pub(crate) use wait::{PATIENCE, pass, poll, within};
+pub(crate) use writer::{Plan, Rotation};

@@ -1,0 +1,228 @@
+//! How `tail` ends: limits, closed pipes, signals and errors, each with its exit code.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, geteuid};
+
+use crate::support::{Agent, Dir, Logweir, PATIENCE, Plan};
+
+#[test]
+fn a_limit_ends_it_well() {
+    let dir = Dir::new();
+    dir.write("app.log", "1\n2\n3\n4\n5\n");
+
+    let tail = Logweir::tail(
+        &dir,
+        ["-r", "-n", "all", "--limit", "3", &dir.text("app.log")],
+    );
+
+    assert_eq!(tail.ended().good(), b"1\n2\n3\n");
+}
+
+#[test]
+fn a_duration_ends_it_well() {
+    let dir = Dir::new();
+    dir.write("app.log", "1\n2\n");
+
+    let start = Instant::now();
+    let tail = Logweir::tail(
+        &dir,
+        ["-r", "-n", "all", "--for", "300ms", &dir.text("app.log")],
+    );
+    let printed = tail.ended().good();
+
+    assert_eq!(printed, b"1\n2\n");
+    assert!(
+        start.elapsed() >= Duration::from_millis(300),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// `tail` into a pipe of which one line was read before it was closed.
+fn tail_into_head(dir: &Dir) -> Agent {
+    let tail = Logweir::tail(dir, ["-r", "-n", "all", &dir.text("app.log")]);
+    let mut agent = tail.stdout(Stdio::piped()).start();
+    let mut line = String::new();
+    let mut pipe = BufReader::new(agent.pipe());
+    pipe.read_line(&mut line).expect("reads a pipe");
+    assert!(line.ends_with('\n'), "{line:?}");
+    agent
+}
+
+#[test]
+fn a_closed_pipe_ends_it_silently_and_well() {
+    let dir = Dir::new();
+    Plan::new(dir.path("app.log"), 20_000).write();
+
+    let ended = tail_into_head(&dir).wait_for(PATIENCE);
+
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_closed_pipe_ends_it_also_when_nothing_is_written_any_more() {
+    let dir = Dir::new();
+    dir.write("app.log", "the only line\n");
+
+    let ended = tail_into_head(&dir).wait_for(PATIENCE);
+
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn head_gets_its_line_from_a_shell() {
+    let dir = Dir::new();
+    Plan::new(dir.path("app.log"), 20_000).write();
+    let script = r#"{ "$@"; echo "code $?" >&2; } | head -n 1"#;
+
+    let shell = Logweir::shell(
+        &dir,
+        script,
+        ["tail", "-r", "-n", "all", &dir.text("app.log")],
+    )
+    .ended();
+
+    let first = crate::support::line(1, 0, 120) + "\n";
+    assert_eq!(String::from_utf8_lossy(&shell.stdout), first);
+    assert_eq!(shell.stderr, "code 0\n");
+}
+
+#[test]
+fn a_missing_file_is_named_and_is_a_failed_first_attempt() {
+    let dir = Dir::new();
+
+    let ended = Logweir::tail(&dir, ["-r", &dir.text("nowhere.log")]).ended();
+
+    ended.failed(69, &["nowhere.log", "o such file"]);
+}
+
+#[test]
+fn a_missing_file_does_not_stop_the_others() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    let args = [
+        "-r",
+        "-n",
+        "all",
+        "--no-follow",
+        &dir.text("nowhere.log"),
+        &dir.text("app.log"),
+    ];
+
+    let ended = Logweir::tail(&dir, args).ended();
+
+    ended.failed(0, &["nowhere.log"]);
+    assert_eq!(ended.stdout, b"one\n");
+}
+
+#[test]
+fn an_unreadable_file_is_named_once_and_does_not_stop_the_others() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    dir.write("secret.log", "two\n");
+    fs::set_permissions(dir.path("secret.log"), Permissions::from_mode(0o000)).expect("chmod");
+    fs::set_permissions(dir.path(""), Permissions::from_mode(0o755)).expect("chmod");
+    let args = [
+        "tail",
+        "-r",
+        "-n",
+        "all",
+        "--no-follow",
+        &dir.text("secret.log"),
+    ];
+    // Root may read everything, so it becomes nobody.
+    let script = if geteuid().is_root() {
+        r#"exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@""#
+    } else {
+        r#"exec "$@""#
+    };
+
+    let alone = Logweir::shell(&dir, script, args).ended();
+    let beside = Logweir::shell(&dir, script, [&args[..], &[&dir.text("app.log")]].concat());
+    let beside = beside.ended();
+
+    alone.failed(69, &["secret.log", "ermission denied"]);
+    assert_eq!(
+        alone.stderr.matches("ermission denied").count(),
+        1,
+        "{}",
+        alone.stderr
+    );
+    beside.failed(0, &["secret.log"]);
+    assert_eq!(beside.stdout, b"one\n");
+}
+
+#[test]
+fn a_full_output_is_an_output_error() {
+    let dir = Dir::new();
+    Plan::new(dir.path("app.log"), 1_000).write();
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("opens /dev/full");
+
+    let tail = Logweir::tail(&dir, ["-r", "-n", "all", &dir.text("app.log")]).stdout(full);
+
+    tail.ended().failed(74, &["o space left"]);
+}
+
+#[test]
+fn ctrl_c_flushes_summarises_and_ends_as_sigint() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    let agent = Logweir::tail(&dir, ["-r", "-n", "all", &dir.text("app.log")]).start();
+    agent.wait_printed(b"one\n");
+
+    agent.signal(Signal::INT);
+    let ended = agent.wait_for(PATIENCE);
+
+    ended.failed(130, &["= 1 source, 1 line"]);
+    assert_eq!(ended.stdout, b"one\n");
+}
+
+#[test]
+fn quiet_says_nothing() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+
+    let ended = Logweir::tail(&dir, ["-q", "--no-follow", &dir.text("app.log")]).ended();
+
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn ctrl_c_ends_it_although_nobody_reads_its_output() {
+    // Once: the flush is given up after a second. Twice: at once.
+    for signals in [1, 2] {
+        let dir = Dir::new();
+        Plan::new(dir.path("app.log"), 50_000).write();
+        let tail = Logweir::tail(&dir, ["-r", "-n", "all", &dir.text("app.log")]);
+        let mut agent = tail.stdout(Stdio::piped()).start();
+        let pipe = agent.pipe();
+        agent.wait_idle();
+
+        for _ in 0..signals {
+            agent.signal(Signal::INT);
+        }
+        let ended = agent.wait_for(PATIENCE);
+
+        assert_eq!(ended.code, 130, "{}", ended.stderr);
+        drop(pipe);
+    }
+}
+
+#[test]
+fn a_usage_error_is_64() {
+    let dir = Dir::new();
+
+    let unknown = Logweir::tail(&dir, ["--no-such-flag", "x"]).ended();
+    let no_source = Logweir::tail::<&str>(&dir, []).ended();
+
+    unknown.failed(64, &["--no-such-flag"]);
+    assert_eq!(no_source.code, 64, "{}", no_source.stderr);
+}
