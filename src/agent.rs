@@ -157,7 +157,10 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
     agent.drain().await;
     writing.cancel();
     // The last fsync; a disk that hangs must not keep the process.
-    if tokio::time::timeout(agent.plan.shutdown, writers.join_next()).await.is_err() {
+    if tokio::time::timeout(agent.plan.shutdown, writers.join_next())
+        .await
+        .is_err()
+    {
         warn!("the last checkpoint was not written in time: some lines may be sent twice");
     }
     Ok(agent.report(ended))
@@ -176,7 +179,10 @@ impl Agent {
     }
 
     fn start_sink(&mut self, sink: &SinkConfig, receiver: Receiver) -> Result<(), StartError> {
-        let format = sink.format.clone().unwrap_or(Format::Json(Default::default()));
+        let format = sink
+            .format
+            .clone()
+            .unwrap_or(Format::Json(Default::default()));
         let zone = jiff::tz::TimeZone::system();
         let encoder = Encoder::new(&format, &self.plan.host, zone);
         let settings = self.settings(sink);
@@ -195,8 +201,10 @@ impl Agent {
                 self.deliveries.spawn(async move { (name, delivery.await) });
             }
             SinkKind::Http(config) => {
-                let http = HttpSink::open(config, encoder)
-                    .map_err(|cause| StartError::Http { name: name.clone(), cause })?;
+                let http = HttpSink::open(config, encoder).map_err(|cause| StartError::Http {
+                    name: name.clone(),
+                    cause,
+                })?;
                 let delivery = delivery::run(http, receiver, settings);
                 self.deliveries.spawn(async move { (name, delivery.await) });
             }
@@ -219,7 +227,13 @@ impl Agent {
                 };
                 let path = http.dead_letter.clone().unwrap_or_else(default);
                 let dead_letter = Some(DeadLetter::new(path));
-                (http.retry.base, http.retry.max, http.concurrency, sink.batch.lines, dead_letter)
+                (
+                    http.retry.base,
+                    http.retry.max,
+                    http.concurrency,
+                    sink.batch.lines,
+                    dead_letter,
+                )
             }
             // A file's batch is one write with one intent: it is never delivered in parts.
             SinkKind::Stdout | SinkKind::File(_) => (LOCAL_BASE, LOCAL_MAX, 1, u64::MAX, None),
@@ -240,7 +254,9 @@ impl Agent {
     fn start_sources(&mut self, queues: HashMap<Arc<str>, (Queue, SinkConfig)>) {
         let own_files: Arc<[PathBuf]> = own_files(&self.plan, queues.values().map(|(_, it)| it));
         for config in std::mem::take(&mut self.plan.sources) {
-            let fed = queues.values().filter(|(_, sink)| sink.from.contains(&config.name));
+            let fed = queues
+                .values()
+                .filter(|(_, sink)| sink.from.contains(&config.name));
             let outlets = fed.map(|(queue, sink)| outlet(queue, sink)).collect();
             let counters = Arc::<SourceCounters>::default();
             self.source_counters.push(Arc::clone(&counters));
@@ -255,7 +271,8 @@ impl Agent {
                 shutdown: self.stop.clone(),
             };
             let name = Arc::clone(&config.name);
-            self.sources.spawn(async move { (name, source::run(config, cx).await) });
+            self.sources
+                .spawn(async move { (name, source::run(config, cx).await) });
         }
     }
 
@@ -313,7 +330,9 @@ impl Agent {
             Err(panic) => (Arc::from("?"), format!("a bug ended its delivery: {panic}")),
         };
         error!(sink = %name, cause = failure, "this sink can never go on");
-        self.deliveries.is_empty().then_some(Ended::SinkFailed(failure))
+        self.deliveries
+            .is_empty()
+            .then_some(Ended::SinkFailed(failure))
     }
 
     /// Stops the sources, gives each delivery one last attempt and waits for them within the
@@ -384,6 +403,8 @@ fn own_files<'a>(plan: &Plan, sinks: impl Iterator<Item = &'a SinkConfig>) -> Ar
             SinkKind::Stdout => own.push(PathBuf::from("/proc/self/fd/1")),
         }
     }
-    let absolute = own.into_iter().map(|path| std::path::absolute(&path).unwrap_or(path));
+    let absolute = own
+        .into_iter()
+        .map(|path| std::path::absolute(&path).unwrap_or(path));
     absolute.collect()
 }

@@ -18,13 +18,21 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at attempt 0. Equal seeds give equal delays.
     pub fn new(base: Duration, max: Duration, seed: u64) -> Self {
-        Self { base, max, attempt: 0, seed }
+        Self {
+            base,
+            max,
+            attempt: 0,
+            seed,
+        }
     }
 
     /// The delay before the next attempt. What the peer asked for (`Retry-After`) is the least
     /// delay, capped by `max` as well.
     pub fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let ceiling = self.base.saturating_mul(1 << self.attempt.min(20)).min(self.max);
+        let ceiling = self
+            .base
+            .saturating_mul(1 << self.attempt.min(20))
+            .min(self.max);
         self.attempt = self.attempt.saturating_add(1);
         let drawn = ceiling.mul_f64(self.fraction());
         drawn.max(asked.unwrap_or_default()).min(self.max)
@@ -72,8 +80,9 @@ mod tests {
                 assert!(backoff.next(None) <= ceiling);
             }
         }
-        let first: Vec<Duration> =
-            (0..200).map(|seed| Backoff::new(BASE, MAX, seed).next(None)).collect();
+        let first: Vec<Duration> = (0..200)
+            .map(|seed| Backoff::new(BASE, MAX, seed).next(None))
+            .collect();
         assert!(first.iter().any(|delay| *delay < BASE / 4));
         assert!(first.iter().any(|delay| *delay > BASE * 3 / 4));
     }

@@ -61,7 +61,11 @@ pub fn client(
     connect_timeout: Duration,
 ) -> Result<reqwest::Client, ClientError> {
     // Without a certificate store on the machine, plain HTTP must still work.
-    let mut config = if url.starts_with("https:") { tls_config(tls)? } else { no_tls()? };
+    let mut config = if url.starts_with("https:") {
+        tls_config(tls)?
+    } else {
+        no_tls()?
+    };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(config)
@@ -97,7 +101,9 @@ fn no_tls() -> Result<ClientConfig, ClientError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| ClientError::Tls(error.to_string()))?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    Ok(builder
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
 }
 
 fn tls_config(tls: &Tls) -> Result<ClientConfig, ClientError> {
@@ -110,7 +116,9 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig, ClientError> {
         Some(path) => {
             let extra = certificates("tls.ca", path)?;
             let verifier = Verifier::new_with_extra_roots(extra, provider()).map_err(tls_error)?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else {
@@ -118,7 +126,9 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig, ClientError> {
     };
     let chain = certificates("tls.cert", cert)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| pem("tls.key", key, &error))?;
-    builder.with_client_auth_cert(chain, private).map_err(tls_error)
+    builder
+        .with_client_auth_cert(chain, private)
+        .map_err(tls_error)
 }
 
 fn certificates(
@@ -130,11 +140,19 @@ fn certificates(
         .map_err(|error| pem(what, path, &error))?;
     if all.is_empty() {
         let reason = "it holds no certificate".to_owned();
-        return Err(ClientError::Pem { what, path: path.to_owned(), reason });
+        return Err(ClientError::Pem {
+            what,
+            path: path.to_owned(),
+            reason,
+        });
     }
     Ok(all)
 }
 
 fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -> ClientError {
-    ClientError::Pem { what, path: path.to_owned(), reason: error.to_string() }
+    ClientError::Pem {
+        what,
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
 }

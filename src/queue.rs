@@ -34,7 +34,10 @@ pub struct Chunk {
 impl Chunk {
     /// What the chunk adds to a batch.
     pub fn weight(&self) -> Weight {
-        Weight { bytes: self.lines.bytes().len(), lines: u64::from(self.lines.count()) }
+        Weight {
+            bytes: self.lines.bytes().len(),
+            lines: u64::from(self.lines.count()),
+        }
     }
 }
 
@@ -62,7 +65,11 @@ pub struct Closed;
 pub fn bounded(budget_bytes: usize) -> (Queue, Receiver) {
     let (sender, receiver) = mpsc::channel(SLOTS);
     let budget = Arc::new(Semaphore::new(budget_bytes));
-    let queue = Queue { sender, budget: Arc::clone(&budget), budget_bytes };
+    let queue = Queue {
+        sender,
+        budget: Arc::clone(&budget),
+        budget_bytes,
+    };
     (queue, Receiver { receiver, budget })
 }
 
@@ -172,7 +179,11 @@ mod tests {
         let mut first = one.charge(10_000).await.unwrap();
         let _reserved = one.charge(10_000).await.unwrap();
         assert!(one.charge(10).now_or_never().is_none());
-        let _other = two.charge(10_000).now_or_never().expect("its own reserve").unwrap();
+        let _other = two
+            .charge(10_000)
+            .now_or_never()
+            .expect("its own reserve")
+            .unwrap();
         assert!(two.charge(10).now_or_never().is_none());
 
         first.shrink_to(1000);
@@ -184,7 +195,10 @@ mod tests {
     async fn waiting_for_room_ends_when_delivery_ends() {
         let (queue, receiver) = bounded(1000);
         let sender = queue.sender();
-        let _all = (sender.charge(1000).await.unwrap(), sender.charge(1).await.unwrap());
+        let _all = (
+            sender.charge(1000).await.unwrap(),
+            sender.charge(1).await.unwrap(),
+        );
 
         let waiting = sender.charge(1000);
         drop(receiver);

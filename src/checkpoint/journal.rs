@@ -155,7 +155,8 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(b"00000000 ");
     let json = start + 9;
-    serde_json::to_writer(&mut *out, record).expect("a record has string keys and no fallible part");
+    serde_json::to_writer(&mut *out, record)
+        .expect("a record has string keys and no fallible part");
     let crc = crc32fast::hash(&out[json..]);
     out[start..start + 8].copy_from_slice(format!("{crc:08x}").as_bytes());
     out.push(b'\n');
@@ -206,9 +207,19 @@ mod tests {
             sink: sink.into(),
             place,
         };
-        let output = OutputId { path: "/out".into(), dev: 1, ino: 2, head_len: 0, head_hash: 9 };
+        let output = OutputId {
+            path: "/out".into(),
+            dev: 1,
+            ino: 2,
+            head_len: 0,
+            head_hash: 9,
+        };
         vec![
-            Record::Begin(Begin { boot: "b".into(), pid: 7, version: "0.1.0".into() }),
+            Record::Begin(Begin {
+                boot: "b".into(),
+                pid: 7,
+                version: "0.1.0".into(),
+            }),
             Record::Stream(StreamRecord {
                 source: "app".into(),
                 id: "0123".into(),
@@ -221,8 +232,21 @@ mod tests {
                 ended: true,
             }),
             Record::At(vec![
-                cursor("a", Place::File { offset: 1, guard: u64::MAX, mid_line: true }),
-                cursor("b", Place::Token { cursor: "x\ny".into(), skip: 2 }),
+                cursor(
+                    "a",
+                    Place::File {
+                        offset: 1,
+                        guard: u64::MAX,
+                        mid_line: true,
+                    },
+                ),
+                cursor(
+                    "b",
+                    Place::Token {
+                        cursor: "x\ny".into(),
+                        skip: 2,
+                    },
+                ),
             ]),
             Record::Intent(Intent {
                 sink: "a".into(),
@@ -230,9 +254,19 @@ mod tests {
                 start: 0,
                 end: 5,
                 crc: 1,
-                after: vec![cursor("a", Place::File { offset: 1, guard: 2, mid_line: false })],
+                after: vec![cursor(
+                    "a",
+                    Place::File {
+                        offset: 1,
+                        guard: 2,
+                        mid_line: false,
+                    },
+                )],
             }),
-            Record::Forget { source: "app".into(), stream: "0123".into() },
+            Record::Forget {
+                source: "app".into(),
+                stream: "0123".into(),
+            },
             Record::Synced { len: 7 },
         ]
     }
@@ -250,7 +284,10 @@ mod tests {
         let decoded = decode(&journal);
 
         assert_eq!(decoded.records, records());
-        assert_eq!(journal.split(|byte| *byte == b'\n').count(), records().len() + 1);
+        assert_eq!(
+            journal.split(|byte| *byte == b'\n').count(),
+            records().len() + 1
+        );
     }
 
     #[test]
@@ -277,7 +314,10 @@ mod tests {
             let kept = decoded.records.len();
             let all = records();
             assert!(kept + 2 >= all.len(), "at {at}: {kept} records");
-            assert!(decoded.records.iter().all(|record| all.contains(record)), "at {at}");
+            assert!(
+                decoded.records.iter().all(|record| all.contains(record)),
+                "at {at}"
+            );
         }
     }
 }

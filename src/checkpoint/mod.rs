@@ -86,9 +86,17 @@ impl Checkpoints {
 
     /// The streams of a source that are known from before.
     pub fn streams(&self, source: &str) -> Vec<StreamRecord> {
-        let Some(store) = &self.0.store else { return Vec::new() };
+        let Some(store) = &self.0.store else {
+            return Vec::new();
+        };
         let store = lock(store);
-        store.state.streams.values().filter(|stream| stream.source == source).cloned().collect()
+        store
+            .state
+            .streams
+            .values()
+            .filter(|stream| stream.source == source)
+            .cloned()
+            .collect()
     }
 
     /// Where a cursor stands.
@@ -98,12 +106,18 @@ impl Checkpoints {
 
     /// Where the sinks that know a stream stand: (sink, position).
     pub fn positions(&self, source: &str, stream: &str) -> Vec<(Arc<str>, Position)> {
-        let Some(store) = &self.0.store else { return Vec::new() };
+        let Some(store) = &self.0.store else {
+            return Vec::new();
+        };
         let store = lock(store);
-        let of_stream = store.state.cursors.iter().filter(|(key, _)| {
-            *key.source == *source && key.stream.as_str() == stream
-        });
-        of_stream.map(|(key, position)| (Arc::clone(&key.sink), position.clone())).collect()
+        let of_stream = store
+            .state
+            .cursors
+            .iter()
+            .filter(|(key, _)| *key.source == *source && key.stream.as_str() == stream);
+        of_stream
+            .map(|(key, position)| (Arc::clone(&key.sink), position.clone()))
+            .collect()
     }
 
     /// Remembers streams, and where their cursors start, before their first line is sent. Blocks
@@ -128,7 +142,10 @@ impl Checkpoints {
     /// # Errors
     /// The journal cannot be written; nothing was forgotten.
     pub fn forget(&self, source: &str, stream: &str) -> io::Result<()> {
-        self.append(vec![Record::Forget { source: source.to_owned(), stream: stream.to_owned() }])
+        self.append(vec![Record::Forget {
+            source: source.to_owned(),
+            stream: stream.to_owned(),
+        }])
     }
 
     /// Remembers what a file sink is about to write. Blocks for an append.
@@ -141,10 +158,19 @@ impl Checkpoints {
 
     /// The intents of a sink that may or may not have been carried out.
     pub fn open_intents(&self, sink: &str) -> Vec<Intent> {
-        let Some(store) = &self.0.store else { return Vec::new() };
+        let Some(store) = &self.0.store else {
+            return Vec::new();
+        };
         let store = lock(store);
-        let of_sink = store.state.intents.values().filter(|intent| intent.sink == sink);
-        of_sink.filter(|intent| !store.state.is_settled(intent)).cloned().collect()
+        let of_sink = store
+            .state
+            .intents
+            .values()
+            .filter(|intent| intent.sink == sink);
+        of_sink
+            .filter(|intent| !store.state.is_settled(intent))
+            .cloned()
+            .collect()
     }
 
     /// Adopts the positions of an intent that was carried out. Blocks for an append.
@@ -156,8 +182,10 @@ impl Checkpoints {
     }
 
     /// Notes that a batch was settled. Never blocks: [`Checkpoints::run`] writes it.
-    pub fn advance(&self, moves: impl IntoIterator<Item = Moved>) {
-        if self.0.store.is_none() {
+    ///
+    /// Takes what has already moved: settling belongs to the caller, never to a lazy iterator.
+    pub fn advance(&self, moves: Vec<Moved>) {
+        if self.0.store.is_none() || moves.is_empty() {
             return;
         }
         lock(&self.0.pending).extend(moves);
@@ -208,7 +236,9 @@ impl Checkpoints {
 
     fn write_pending(&self) -> io::Result<()> {
         let pending = std::mem::take(&mut *lock(&self.0.pending));
-        let record = pending.iter().filter_map(|(key, position)| to_record(key, position));
+        let record = pending
+            .iter()
+            .filter_map(|(key, position)| to_record(key, position));
         let record: Vec<CursorRecord> = record.collect();
         if record.is_empty() {
             return Ok(());
@@ -226,9 +256,13 @@ impl Checkpoints {
 
     /// Forces the journal to disk, the outputs that it covers first.
     fn sync(&self) -> io::Result<()> {
-        let Some(store) = &self.0.store else { return Ok(()) };
+        let Some(store) = &self.0.store else {
+            return Ok(());
+        };
         let _one_at_a_time = lock(&self.0.syncing);
-        let Some(point) = lock(store).begin_sync()? else { return Ok(()) };
+        let Some(point) = lock(store).begin_sync()? else {
+            return Ok(());
+        };
         let synced = self.sync_covered().and_then(|()| point.file.sync_data());
         lock(store).end_sync(synced, &point)
     }

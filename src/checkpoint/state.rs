@@ -25,7 +25,8 @@ impl State {
         match record {
             Record::Begin(_) | Record::Synced { .. } => {}
             Record::Stream(stream) => {
-                self.streams.insert((stream.source.clone(), stream.id.clone()), stream);
+                self.streams
+                    .insert((stream.source.clone(), stream.id.clone()), stream);
             }
             Record::At(cursors) => cursors.into_iter().for_each(|cursor| self.place(cursor)),
             Record::Intent(intent) => {
@@ -33,14 +34,16 @@ impl State {
                 // before it was carried out.
                 let key = (intent.sink.clone(), intent.output.path.clone());
                 if let Some(before) = self.intents.insert(key, intent) {
-                    before.after.into_iter().for_each(|cursor| self.place(cursor));
+                    before
+                        .after
+                        .into_iter()
+                        .for_each(|cursor| self.place(cursor));
                 }
             }
             Record::Forget { source, stream } => {
                 let key = StreamKey::new(stream.as_str());
-                self.cursors.retain(|cursor, _| {
-                    cursor.stream != key || *cursor.source != *source
-                });
+                self.cursors
+                    .retain(|cursor, _| cursor.stream != key || *cursor.source != *source);
                 self.streams.remove(&(source, stream));
             }
         }
@@ -64,10 +67,15 @@ impl State {
         /// Cursors per record: a damaged line costs few of them.
         const CURSORS_PER_RECORD: usize = 64;
         let streams = self.streams.values().cloned().map(Record::Stream);
-        let cursors: Vec<CursorRecord> =
-            self.cursors.iter().filter_map(|(key, position)| to_record(key, position)).collect();
-        let cursors: Vec<Record> =
-            cursors.chunks(CURSORS_PER_RECORD).map(|part| Record::At(part.to_vec())).collect();
+        let cursors: Vec<CursorRecord> = self
+            .cursors
+            .iter()
+            .filter_map(|(key, position)| to_record(key, position))
+            .collect();
+        let cursors: Vec<Record> = cursors
+            .chunks(CURSORS_PER_RECORD)
+            .map(|part| Record::At(part.to_vec()))
+            .collect();
         let intents = self.intents.values().cloned().map(Record::Intent);
         streams.chain(cursors).chain(intents)
     }
@@ -76,12 +84,19 @@ impl State {
 /// The stored form of a cursor; `None` for a live stream, which has nothing to store.
 pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
     let place = match position {
-        Position::File { offset, guard, mid_line } => {
-            Place::File { offset: *offset, guard: *guard, mid_line: *mid_line }
-        }
-        Position::Token { cursor, skip } => {
-            Place::Token { cursor: cursor.to_string(), skip: *skip }
-        }
+        Position::File {
+            offset,
+            guard,
+            mid_line,
+        } => Place::File {
+            offset: *offset,
+            guard: *guard,
+            mid_line: *mid_line,
+        },
+        Position::Token { cursor, skip } => Place::Token {
+            cursor: cursor.to_string(),
+            skip: *skip,
+        },
         Position::Live => return None,
     };
     Some(CursorRecord {
@@ -99,8 +114,19 @@ fn from_record(record: CursorRecord) -> (CursorKey, Position) {
         sink: record.sink.into(),
     };
     let position = match record.place {
-        Place::File { offset, guard, mid_line } => Position::File { offset, guard, mid_line },
-        Place::Token { cursor, skip } => Position::Token { cursor: Arc::from(cursor), skip },
+        Place::File {
+            offset,
+            guard,
+            mid_line,
+        } => Position::File {
+            offset,
+            guard,
+            mid_line,
+        },
+        Place::Token { cursor, skip } => Position::Token {
+            cursor: Arc::from(cursor),
+            skip,
+        },
     };
     (key, position)
 }
@@ -115,14 +141,24 @@ mod tests {
             source: "app".into(),
             stream: "s".into(),
             sink: "out".into(),
-            place: Place::File { offset, guard: 0, mid_line: false },
+            place: Place::File {
+                offset,
+                guard: 0,
+                mid_line: false,
+            },
         }
     }
 
     fn intent(end: u64) -> Intent {
         Intent {
             sink: "out".into(),
-            output: OutputId { path: "/o".into(), dev: 0, ino: 0, head_len: 0, head_hash: 0 },
+            output: OutputId {
+                path: "/o".into(),
+                dev: 0,
+                ino: 0,
+                head_len: 0,
+                head_hash: 0,
+            },
             start: 0,
             end,
             crc: 0,
@@ -144,7 +180,11 @@ mod tests {
         state.apply(Record::Intent(intent(20)));
         assert_eq!(
             offset(&state),
-            Some(&Position::File { offset: 10, guard: 0, mid_line: false })
+            Some(&Position::File {
+                offset: 10,
+                guard: 0,
+                mid_line: false
+            })
         );
         assert!(!state.is_settled(&intent(20)));
 
@@ -174,7 +214,10 @@ mod tests {
         let mut state = State::default();
         state.apply(Record::At(vec![cursor(1)]));
 
-        state.apply(Record::Forget { source: "app".into(), stream: "s".into() });
+        state.apply(Record::Forget {
+            source: "app".into(),
+            stream: "s".into(),
+        });
 
         assert!(state.cursors.is_empty());
     }

@@ -79,20 +79,43 @@ impl Store {
     /// Opens the journal in `dir`, creating both where they are missing. A journal that cannot be
     /// understood is set aside, said, and a new one begun.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
-        let in_dir = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
-        DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(in_dir)?;
+        let in_dir = |cause| OpenError::Directory {
+            dir: dir.to_owned(),
+            cause,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(dir)
+            .map_err(in_dir)?;
         let lock = take_lock(dir)?;
         let path = dir.join("journal");
-        let state = load(&path).map_err(|cause| OpenError::Journal { path: path.clone(), cause })?;
-        let (file, len) =
-            snapshot(&path, &state).map_err(|cause| OpenError::Journal { path: path.clone(), cause })?;
-        Ok(Self { path, file, len, snapshot_len: len, snapshots: 0, state, unsynced: true, _lock: lock })
+        let state = load(&path).map_err(|cause| OpenError::Journal {
+            path: path.clone(),
+            cause,
+        })?;
+        let (file, len) = snapshot(&path, &state).map_err(|cause| OpenError::Journal {
+            path: path.clone(),
+            cause,
+        })?;
+        Ok(Self {
+            path,
+            file,
+            len,
+            snapshot_len: len,
+            snapshots: 0,
+            state,
+            unsynced: true,
+            _lock: lock,
+        })
     }
 
     /// Appends records and takes them into the state. After an error nothing was appended.
     pub(super) fn append(&mut self, records: Vec<Record>) -> io::Result<()> {
         let mut lines = Vec::new();
-        records.iter().for_each(|record| journal::encode(record, &mut lines));
+        records
+            .iter()
+            .for_each(|record| journal::encode(record, &mut lines));
         if let Err(error) = self.file.write_all(&lines) {
             // A torn record would be passed over at the next start anyway; this keeps it tidy.
             let _ = self.file.set_len(self.len);
@@ -100,7 +123,9 @@ impl Store {
         }
         self.len += lines.len() as u64;
         self.unsynced = true;
-        records.into_iter().for_each(|record| self.state.apply(record));
+        records
+            .into_iter()
+            .for_each(|record| self.state.apply(record));
         if self.len > COMPACT_ABOVE_BYTES && self.len > COMPACT_RATIO * self.snapshot_len {
             self.compact();
         }
@@ -115,7 +140,11 @@ impl Store {
         }
         let file = self.file.try_clone()?;
         self.unsynced = false;
-        Ok(Some(SyncPoint { file, len: self.len, snapshots: self.snapshots }))
+        Ok(Some(SyncPoint {
+            file,
+            len: self.len,
+            snapshots: self.snapshots,
+        }))
     }
 
     /// Notes how the fsync that `point` began ended.
@@ -153,17 +182,29 @@ impl Store {
 
 /// Takes the directory's lock, or says who holds it.
 fn take_lock(dir: &Path) -> Result<File, OpenError> {
-    let in_dir = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
+    let in_dir = |cause| OpenError::Directory {
+        dir: dir.to_owned(),
+        cause,
+    };
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o640);
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640);
     let mut lock = options.open(dir.join("lock")).map_err(in_dir)?;
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         let _ = lock.read_to_string(&mut holder);
-        return Err(OpenError::Locked { dir: dir.to_owned(), holder: holder.trim().to_owned() });
+        return Err(OpenError::Locked {
+            dir: dir.to_owned(),
+            holder: holder.trim().to_owned(),
+        });
     }
     lock.set_len(0).map_err(in_dir)?;
-    lock.write_all(format!("pid {}\n", std::process::id()).as_bytes()).map_err(in_dir)?;
+    lock.write_all(format!("pid {}\n", std::process::id()).as_bytes())
+        .map_err(in_dir)?;
     Ok(lock)
 }
 
@@ -193,7 +234,10 @@ fn load(path: &Path) -> io::Result<State> {
     if decoded.torn {
         warn!(path = %path.display(), "checkpoint journal ends in a torn record, which is dropped");
     }
-    decoded.records.into_iter().for_each(|record| state.apply(record));
+    decoded
+        .records
+        .into_iter()
+        .for_each(|record| state.apply(record));
     Ok(state)
 }
 
@@ -225,7 +269,9 @@ fn aside_path(path: &Path) -> PathBuf {
 fn snapshot(path: &Path, state: &State) -> io::Result<(File, u64)> {
     let mut lines = journal::HEADER.as_bytes().to_vec();
     journal::encode(&Record::Begin(begin()), &mut lines);
-    state.snapshot().for_each(|record| journal::encode(&record, &mut lines));
+    state
+        .snapshot()
+        .for_each(|record| journal::encode(&record, &mut lines));
     let len = lines.len() as u64;
     journal::encode(&Record::Synced { len }, &mut lines);
 

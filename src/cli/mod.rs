@@ -14,7 +14,12 @@ use crate::config::{Color, References};
 
 /// Merges logs from many places and never loses a line.
 #[derive(Debug, Parser)]
-#[command(name = "logweir", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "logweir",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 #[command(after_help = "Examples:
   logweir tail /var/log/nginx/*.log             follow files, merged
   logweir tail app.log | jq -r ._msg            JSON lines in a pipe
@@ -106,8 +111,16 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args).into(),
         Command::Check(args) => check::check(&check::CheckOptions {
             config: args.config.path,
-            references: if args.no_env { References::Placeholders } else { References::Resolve },
-            warnings: if args.deny_warnings { check::Warnings::Deny } else { check::Warnings::Allow },
+            references: if args.no_env {
+                References::Placeholders
+            } else {
+                References::Resolve
+            },
+            warnings: if args.deny_warnings {
+                check::Warnings::Deny
+            } else {
+                check::Warnings::Allow
+            },
             color: stderr_color(),
         }),
     }
@@ -123,12 +136,17 @@ fn stderr_color() -> Color {
 
 /// This machine's name.
 fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// A runtime with all that the agent needs.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 /// Writes a message to stderr; if that is closed, the exit code is all that can still be said.

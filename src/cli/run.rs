@@ -46,11 +46,17 @@ pub(super) fn run(args: RunArgs) -> Exit {
 fn configuration(args: &RunArgs) -> Result<Config, Exit> {
     let input = ConfigInput::from_argument(args.config.path.as_deref());
     let environment = &ProcessEnvironment;
-    let options = LoadOptions { references: References::Resolve, environment };
+    let options = LoadOptions {
+        references: References::Resolve,
+        environment,
+    };
     match load(&[input], options) {
         Ok((config, warnings)) => {
             if !warnings.is_empty() {
-                say(format_args!("{}", warnings.render(stderr_color()).trim_end()));
+                say(format_args!(
+                    "{}",
+                    warnings.render(stderr_color()).trim_end()
+                ));
             }
             Ok(config)
         }
@@ -111,7 +117,14 @@ async fn serve(config: Config) -> Exit {
 }
 
 fn summarise(report: &Report) -> Exit {
-    let Report { lines, retries, rejected, truncated, lost_bytes, .. } = report;
+    let Report {
+        lines,
+        retries,
+        rejected,
+        truncated,
+        lost_bytes,
+        ..
+    } = report;
     info!(lines, retries, rejected, truncated, lost_bytes, "stopped");
     match &report.ended {
         Ended::SinkFailed(_) => Exit::Output,
@@ -123,7 +136,10 @@ fn summarise(report: &Report) -> Exit {
 pub(super) fn raise_open_files_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     // It stays as it is where this is not allowed; files are closed when they are quiet anyway.
     let _ = setrlimit(Resource::Nofile, raised);
 }

@@ -58,7 +58,9 @@ impl Signals {
                 },
             }
         };
-        let _ = self.asked.compare_exchange(0, exit as u8, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self
+            .asked
+            .compare_exchange(0, exit as u8, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 

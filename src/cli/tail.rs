@@ -32,7 +32,13 @@ pub(super) struct TailArgs {
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// What a line looks like; `auto` is text on a terminal, else json
-    #[arg(short, long, value_enum, default_value = "auto", env = "LOGWEIR_OUTPUT")]
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "LOGWEIR_OUTPUT"
+    )]
     output: OutputChoice,
     /// The original bytes, as `-o raw`
     #[arg(short, long, conflicts_with = "output")]
@@ -70,8 +76,14 @@ fn parse_lines(text: &str) -> Result<Start, String> {
     if text == "all" {
         return Ok(Start::Beginning);
     }
-    let count = text.parse::<u64>().map_err(|_| "a number of lines or `all`".to_owned())?;
-    Ok(if count == 0 { Start::End } else { Start::LastLines(count) })
+    let count = text
+        .parse::<u64>()
+        .map_err(|_| "a number of lines or `all`".to_owned())?;
+    Ok(if count == 0 {
+        Start::End
+    } else {
+        Start::LastLines(count)
+    })
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -87,7 +99,9 @@ pub(super) fn tail(args: TailArgs) -> Exit {
     let plan = match plan(&args) {
         Ok(plan) => plan,
         Err(errors) => {
-            errors.iter().for_each(|error| say(format_args!("error: {error}")));
+            errors
+                .iter()
+                .for_each(|error| say(format_args!("error: {error}")));
             return Exit::Usage;
         }
     };
@@ -106,8 +120,15 @@ pub(super) fn tail(args: TailArgs) -> Exit {
 }
 
 fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
-    let follow = if args.no_follow { Follow::UntilEnd } else { Follow::Forever };
-    let options = ArgumentOptions { start: args.lines, follow };
+    let follow = if args.no_follow {
+        Follow::UntilEnd
+    } else {
+        Follow::Forever
+    };
+    let options = ArgumentOptions {
+        start: args.lines,
+        follow,
+    };
     let sources = sources_from_arguments(&args.sources, options)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let stdout = stdout_sink(args, &sources);
@@ -132,14 +153,20 @@ fn stdout_sink(args: &TailArgs, sources: &[SourceConfig]) -> SinkConfig {
     };
     let format = match choice {
         OutputChoice::Raw => Format::Raw,
-        OutputChoice::Text => Format::Text(Text { color: colored(args.color) }),
+        OutputChoice::Text => Format::Text(Text {
+            color: colored(args.color),
+        }),
         OutputChoice::Json | OutputChoice::Auto => Format::Json(Meta::default()),
     };
     SinkConfig {
         name: "stdout".into(),
         from: sources.iter().map(|source| source.name.clone()).collect(),
         format: Some(format),
-        batch: BatchLimits { bytes: BATCH_BYTES, lines: u64::MAX, linger: Duration::ZERO },
+        batch: BatchLimits {
+            bytes: BATCH_BYTES,
+            lines: u64::MAX,
+            linger: Duration::ZERO,
+        },
         memory_bytes: MEMORY_BYTES,
         kind: SinkKind::Stdout,
     }
@@ -196,7 +223,9 @@ async fn follow(plan: Plan, duration: Option<Duration>, quiet: bool) -> Exit {
 fn exit_code(report: &Report, asked: &Asked, started: Instant, quiet: bool) -> Exit {
     let exit = match &report.ended {
         Ended::NoSource(troubles) => {
-            troubles.iter().for_each(|trouble| say(format_args!("error: {trouble}")));
+            troubles
+                .iter()
+                .for_each(|trouble| say(format_args!("error: {trouble}")));
             return Exit::Unavailable;
         }
         Ended::SinkFailed(cause) => {
@@ -222,8 +251,16 @@ fn summary(report: &Report, elapsed: Duration) -> String {
         (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
         (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
     };
-    let Report { sources, lines, truncated, .. } = report;
-    format!("= {sources} source{}, {lines} lines, {truncated} cut, {time}", plural(*sources))
+    let Report {
+        sources,
+        lines,
+        truncated,
+        ..
+    } = report;
+    format!(
+        "= {sources} source{}, {lines} lines, {truncated} cut, {time}",
+        plural(*sources)
+    )
 }
 
 async fn elapsed(duration: Option<Duration>) {
@@ -239,19 +276,21 @@ async fn reader_gone() {
     let (gone, told) = oneshot::channel();
     // A thread of its own: a blocking call without end has no place on the runtime's pool. It ends
     // with the process.
-    let watching = std::thread::Builder::new().name("stdout-watch".to_owned()).spawn(move || {
-        let stdout = std::io::stdout();
-        loop {
-            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-            match poll(&mut watched, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
-                Ok(_) => break,
+    let watching = std::thread::Builder::new()
+        .name("stdout-watch".to_owned())
+        .spawn(move || {
+            let stdout = std::io::stdout();
+            loop {
+                let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+                match poll(&mut watched, None) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return,
+                    Ok(_) => break,
+                }
             }
-        }
-        // Nobody may be waiting any more.
-        let _ = gone.send(());
-    });
+            // Nobody may be waiting any more.
+            let _ = gone.send(());
+        });
     if watching.is_err() || told.await.is_err() {
         std::future::pending().await
     }

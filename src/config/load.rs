@@ -156,7 +156,8 @@ fn folder_files(folder: &Path, found: &mut Diagnostics) -> Vec<(String, String)>
             return Vec::new();
         }
     };
-    if main.exists() {
+    // What cannot be looked at is opened, so that the reason is told.
+    if main.try_exists().unwrap_or(true) {
         paths.insert(0, main);
     } else if paths.is_empty() {
         found
@@ -223,4 +224,93 @@ fn one(name: &str, input: impl Read, found: &mut Diagnostics) -> Option<(String,
         format!("cannot read the configuration `{name}`: {trouble}"),
     );
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::ProcessEnvironment;
+    use super::super::diagnostics::Color;
+    use super::*;
+
+    fn load_folder(folder: &Path) -> Result<Vec<String>, String> {
+        let options = LoadOptions {
+            references: References::Placeholders,
+            environment: &ProcessEnvironment,
+        };
+        match load(&[ConfigInput::Folder(folder.to_path_buf())], options) {
+            Ok((config, _)) => Ok(config
+                .sources
+                .iter()
+                .map(|source| source.name.to_string())
+                .collect()),
+            Err(found) => {
+                let folder = format!("{}/", folder.display());
+                Err(found.render(Color::Never).replace(&folder, ""))
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_read_in_the_order_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = folder.path().join("conf.d");
+        fs::create_dir(&parts).unwrap();
+        fs::write(
+            folder.path().join("agent.toml"),
+            "[sink]\nout = \"stdout\"\n",
+        )
+        .unwrap();
+        fs::write(parts.join("20-b.toml"), "[source]\nb = \"b\"\n").unwrap();
+        fs::write(parts.join("10-a.toml"), "[source]\na = \"a\"\n").unwrap();
+        fs::write(parts.join("notes.txt"), "no TOML").unwrap();
+        fs::write(parts.join(".hidden.toml"), "no TOML").unwrap();
+
+        assert_eq!(
+            load_folder(folder.path()),
+            Ok(vec!["a".to_owned(), "b".to_owned()])
+        );
+    }
+
+    #[test]
+    fn the_parts_suffice() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = folder.path().join("conf.d");
+        fs::create_dir(&parts).unwrap();
+        let text = "\u{feff}[source]\na = \"a\"\n[sink]\nout = \"stdout\"\n";
+        fs::write(parts.join("a.toml"), text).unwrap();
+
+        assert_eq!(load_folder(folder.path()), Ok(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn an_empty_folder_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+
+        let errors = load_folder(folder.path()).unwrap_err();
+
+        assert_eq!(
+            errors,
+            "error: there is no configuration: `agent.toml` is missing\n  = note: `-c FILE` names \
+             another one\n"
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let cases: [(&[u8], &str); 2] = [
+            (b"[source]\xff", "it is not UTF-8 from byte 8 on"),
+            (&vec![b'#'; (4 << 20) + 1], "it is longer than 4 MiB"),
+        ];
+        for (bytes, reason) in cases {
+            fs::write(folder.path().join("agent.toml"), bytes).unwrap();
+
+            let errors = load_folder(folder.path()).unwrap_err();
+
+            let expected = format!("error: cannot read the configuration `agent.toml`: {reason}\n");
+            assert_eq!(errors, expected);
+        }
+    }
 }

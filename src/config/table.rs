@@ -143,7 +143,9 @@ impl<'t> Table<'t> {
     }
 
     /// Reports the keys that nobody asked for.
-    pub(super) fn finish(self, cx: &mut Cx) {
+    pub(super) fn finish(mut self, cx: &mut Cx) {
+        // `type` is read first and matters least, for the location mostly decides.
+        self.known.sort_by_key(|key| *key == "type");
         let keys = match &self.kind {
             Kind::Named(kind) => format!("keys of {kind}: {}", self.known.join(", ")),
             Kind::Nested(path) => format!("keys of `{path}`: {}", self.known.join(", ")),

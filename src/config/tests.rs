@@ -439,3 +439,16 @@ fn a_file_cut_anywhere_neither_panics_nor_shows_a_secret() {
         }
     }
 }
+
+#[test]
+fn colour_changes_nothing_but_the_colour() {
+    let found = load_text("[source.a]\npath = \"a\"\nstrat = \"end\"\n").unwrap_err();
+
+    let colored = found.render(Color::Always);
+
+    assert!(colored.contains('\u{1b}'));
+    assert_eq!(
+        anstream::adapter::strip_str(&colored).to_string(),
+        found.render(Color::Never)
+    );
+}

@@ -43,7 +43,10 @@ impl Job {
         let (left, right) = self.part.which.halve(self.batch.weight.lines)?;
         let half = |which, n| {
             let suffix = format!("{}.{n}", self.part.suffix);
-            Job { batch: Arc::clone(&self.batch), part: Part { which, suffix } }
+            Job {
+                batch: Arc::clone(&self.batch),
+                part: Part { which, suffix },
+            }
         };
         Some([half(left, 0), half(right, 1)])
     }
@@ -96,7 +99,9 @@ pub(super) async fn settle<S: Sink>(
                 return Err(Failure::GaveUp(cause));
             }
         }
-        let Some(next) = waiting.pop() else { return Ok(job) };
+        let Some(next) = waiting.pop() else {
+            return Ok(job);
+        };
         current = encode(Arc::clone(&shared), next).await;
     }
 }
@@ -138,10 +143,17 @@ impl<S: Sink> Shared<S> {
         let Some(dead_letter) = &self.dead_letter else {
             return Err(Failure::Fatal(reason));
         };
-        let refusal = Refusal { sink: Arc::clone(&self.name), status, reason };
+        let refusal = Refusal {
+            sink: Arc::clone(&self.name),
+            status,
+            reason,
+        };
         loop {
             let last = self.draining.is_cancelled();
-            match dead_letter.write(&job.batch, &job.part.which, &refusal).await {
+            match dead_letter
+                .write(&job.batch, &job.part.which, &refusal)
+                .await
+            {
                 Ok(()) => break,
                 Err(cause) => {
                     let cause = format!("dead letter {}: {cause}", dead_letter.path().display());
@@ -180,7 +192,10 @@ impl<S: Sink> Shared<S> {
     }
 
     fn outage_ends(&self) {
-        self.backoff.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        self.backoff
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reset();
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = outage.take() {
             let seconds = since.elapsed().as_secs_f64();
@@ -195,13 +210,22 @@ pub(super) fn jobs(batch: Batch<Chunk>, lines_max: u64) -> Vec<Job> {
     let batch = Arc::new(batch);
     let total = batch.weight.lines;
     if total <= lines_max {
-        let part = Part { which: LineSet::All, suffix: String::new() };
+        let part = Part {
+            which: LineSet::All,
+            suffix: String::new(),
+        };
         return vec![Job { batch, part }];
     }
     let parts = LineSet::All.parts(lines_max, total);
     let with_suffix = parts.into_iter().enumerate().map(|(n, which)| {
-        let part = Part { which, suffix: format!(".{n}") };
-        Job { batch: Arc::clone(&batch), part }
+        let part = Part {
+            which,
+            suffix: format!(".{n}"),
+        };
+        Job {
+            batch: Arc::clone(&batch),
+            part,
+        }
     });
     with_suffix.collect()
 }

@@ -46,7 +46,10 @@ pub(super) struct Refusal {
 impl DeadLetter {
     /// Names the file; its folder is created when it is first needed.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: Arc::default() }
+        Self {
+            path,
+            file: Arc::default(),
+        }
     }
 
     /// The file.
@@ -82,7 +85,9 @@ impl DeadLetter {
             }
         }
         let this = self.clone();
-        spawn_blocking(move || this.append(&body)).await.map_err(io::Error::other)?
+        spawn_blocking(move || this.append(&body))
+            .await
+            .map_err(io::Error::other)?
     }
 
     fn append(&self, body: &[u8]) -> io::Result<()> {
@@ -107,6 +112,10 @@ impl DeadLetter {
         if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
         }
-        OpenOptions::new().append(true).create(true).mode(0o640).open(&self.path)
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .open(&self.path)
     }
 }

@@ -78,5 +78,7 @@ pub struct Settings {
 /// [`Failure`] when the sink can never go on, or when the process drains and the last attempt
 /// failed. What was not settled then is read again at the next start.
 pub async fn run<S: Sink>(sink: S, receiver: Receiver, settings: Settings) -> Result<(), Failure> {
-    pipeline::Pipeline::new(sink, receiver, settings).run().await
+    pipeline::Pipeline::new(sink, receiver, settings)
+        .run()
+        .await
 }

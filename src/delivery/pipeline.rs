@@ -13,7 +13,7 @@ use super::attempt::{Job, Shared, encode, jobs, settle};
 use super::error::Failure;
 use super::{Settings, Sink};
 use crate::checkpoint::Checkpoints;
-use crate::model::{Batch, Batcher};
+use crate::model::{Batch, Batcher, Moved};
 use crate::queue::{Chunk, Receiver};
 
 type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
@@ -102,12 +102,15 @@ impl<S: Sink> Pipeline<S> {
             if self.in_flight.len() < self.concurrency
                 && let Some((job, payload)) = self.encoded.take()
             {
-                self.in_flight.push(settle(Arc::clone(&self.shared), job, payload).boxed());
+                self.in_flight
+                    .push(settle(Arc::clone(&self.shared), job, payload).boxed());
             }
             if self.encoding.is_some() || self.encoded.is_some() {
                 return;
             }
-            let Some(job) = self.ready.pop_front() else { return };
+            let Some(job) = self.ready.pop_front() else {
+                return;
+            };
             let mut encoding = encode(Arc::clone(&self.shared), job).boxed();
             // A small batch is encoded in place and is there at once.
             match encoding.as_mut().now_or_never() {
@@ -134,7 +137,11 @@ impl<S: Sink> Pipeline<S> {
                 let batch = self.batcher.push(chunk, weight, now);
                 self.close(batch);
             }
-            next = if self.ready.is_empty() { self.receiver.try_recv() } else { None };
+            next = if self.ready.is_empty() {
+                self.receiver.try_recv()
+            } else {
+                None
+            };
         }
     }
 
@@ -146,10 +153,16 @@ impl<S: Sink> Pipeline<S> {
 
     /// Settles the batch once its last part has come back.
     fn settled(&self, job: Job) {
-        let Some(batch) = Arc::into_inner(job.batch) else { return };
+        let Some(batch) = Arc::into_inner(job.batch) else {
+            return;
+        };
         self.shared.counters.lines.add(batch.weight.lines);
         self.shared.counters.bytes.add(batch.weight.bytes as u64);
-        let moves = batch.items.into_iter().filter_map(|chunk| chunk.ack.settle());
+        let moves: Vec<Moved> = batch
+            .items
+            .into_iter()
+            .filter_map(|chunk| chunk.ack.settle())
+            .collect();
         self.checkpoints.advance(moves);
     }
 }

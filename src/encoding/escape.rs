@@ -38,11 +38,18 @@ pub fn escape_lossy(out: &mut Vec<u8>, text: &[u8]) {
 /// backslash, anything below a space), or the length.
 #[inline]
 pub(super) fn special_from(text: &[u8], mut at: usize) -> usize {
-    while let Some(block) = text[at..].first_chunk::<BLOCK>() {
-        if is_special_in(block) {
-            break;
-        }
+    while let Some(block) = text[at..].first_chunk::<BLOCK>()
+        && !is_special_in(block)
+    {
         at += BLOCK;
+    }
+    // Most lines are clean and end inside a block: the last block, which overlaps the one before,
+    // settles them with one test.
+    if text.len() - at < BLOCK
+        && let Some(block) = text.last_chunk::<BLOCK>()
+        && !is_special_in(block)
+    {
+        return text.len();
     }
     while let Some(word) = text[at..].first_chunk::<8>() {
         let marks = special_marks(u64::from_le_bytes(*word));

@@ -121,7 +121,11 @@ impl LineBuffer {
         if self.filled == 0 {
             return None;
         }
-        let record = Record { end: 0, offset: self.base, truncated: false };
+        let record = Record {
+            end: 0,
+            offset: self.base,
+            truncated: false,
+        };
         let mut bytes = self.buffer[..self.filled].to_vec();
         bytes.push(b'\n');
         let end = index(bytes.len());
@@ -131,8 +135,16 @@ impl LineBuffer {
     }
 
     fn taken(&self, lines: Option<Lines>) -> Taken {
-        let end = if self.skipping { self.read_offset() } else { self.base };
-        Taken { lines, end, mid_line: self.skipping }
+        let end = if self.skipping {
+            self.read_offset()
+        } else {
+            self.base
+        };
+        Taken {
+            lines,
+            end,
+            mid_line: self.skipping,
+        }
     }
 
     /// Passes over bytes up to and including the next newline; false where there were none.
@@ -151,7 +163,8 @@ impl LineBuffer {
     /// Hands out `buffer[..end]`, which ends with a newline.
     fn cut(&mut self, end: usize) -> Lines {
         let region = &self.buffer[..end];
-        let fits = end <= self.line_bytes_max + 1 || self.longest_line(region) <= self.line_bytes_max;
+        let fits =
+            end <= self.line_bytes_max + 1 || self.longest_line(region) <= self.line_bytes_max;
         if !fits {
             let lines = self.cut_long_lines(end);
             self.consume(end);
@@ -198,11 +211,19 @@ impl LineBuffer {
         let mut start = 0;
         for newline in memchr_iter(b'\n', &self.buffer[..end]) {
             let truncated = newline - start > self.line_bytes_max;
-            let stop = if truncated { start + self.line_bytes_max } else { newline };
+            let stop = if truncated {
+                start + self.line_bytes_max
+            } else {
+                newline
+            };
             bytes.extend_from_slice(&self.buffer[start..stop]);
             bytes.push(b'\n');
             let offset = self.base + start as u64;
-            records.push(Record { end: index(bytes.len()), offset, truncated });
+            records.push(Record {
+                end: index(bytes.len()),
+                offset,
+                truncated,
+            });
             start = newline + 1;
         }
         Lines::from_records(bytes.into(), records.into())
@@ -213,7 +234,11 @@ impl LineBuffer {
         let mut bytes = Vec::with_capacity(self.line_bytes_max + 1);
         bytes.extend_from_slice(&self.buffer[..self.line_bytes_max]);
         bytes.push(b'\n');
-        let record = Record { end: index(bytes.len()), offset: self.base, truncated: true };
+        let record = Record {
+            end: index(bytes.len()),
+            offset: self.base,
+            truncated: true,
+        };
         self.skipping = true;
         self.consume(self.filled);
         Lines::from_records(bytes.into(), Arc::new([record]))
@@ -292,7 +317,10 @@ mod tests {
     fn an_overlong_line_is_cut_and_its_rest_passed_over() {
         let (lines, end) = feed(buffer(4), &[b"ab\n12345", b"678", b"9\ncd\n"]);
 
-        assert_eq!(lines, [line(b"ab", 0), (b"1234".to_vec(), 3, true), line(b"cd", 13)]);
+        assert_eq!(
+            lines,
+            [line(b"ab", 0), (b"1234".to_vec(), 3, true), line(b"cd", 13)]
+        );
         assert_eq!(end, Some((16, false)));
     }
 
@@ -347,7 +375,10 @@ mod tests {
         let (lines, _) = feed(buffer(1 << 20), &[&text, b" of it\n"]);
 
         assert_eq!(lines.len(), SHARED_ABOVE_BYTES / 8 + 11);
-        assert_eq!(lines.last().map(|l| l.0.clone()), Some(b"rest of it".to_vec()));
+        assert_eq!(
+            lines.last().map(|l| l.0.clone()),
+            Some(b"rest of it".to_vec())
+        );
     }
 
     proptest! {

@@ -40,7 +40,11 @@ impl Pool {
 
     /// Shares the first `len` bytes of a buffer; it returns to the pool with the last reference.
     pub fn share(&self, buffer: Vec<u8>, len: usize) -> Bytes {
-        Bytes::from_owner(Pooled { buffer, len, pool: self.clone() })
+        Bytes::from_owner(Pooled {
+            buffer,
+            len,
+            pool: self.clone(),
+        })
     }
 }
 

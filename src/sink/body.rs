@@ -28,9 +28,16 @@ impl Body {
     pub(super) fn encode(encoder: &Encoder, batch: &Batch<Chunk>, part: &Part) -> Self {
         let mut body = Body::default();
         // JSON with metadata is about half as large again as the lines.
-        let estimate = if encoder.is_raw() { 0 } else { batch.weight.bytes * 7 / 4 + 4096 };
+        let estimate = if encoder.is_raw() {
+            0
+        } else {
+            batch.weight.bytes * 7 / 4 + 4096
+        };
         let mut open = Vec::with_capacity(estimate);
-        for run in part.which.runs(batch.items.iter().map(|chunk| chunk.lines.count())) {
+        for run in part
+            .which
+            .runs(batch.items.iter().map(|chunk| chunk.lines.count()))
+        {
             let chunk = &batch.items[run.item];
             let time_ns = chunk.time_ns + i64::from(run.lines.start);
             let lines = chunk.lines.slice(run.lines);

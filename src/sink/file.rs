@@ -106,7 +106,13 @@ impl FileSink {
             recover(&intent, &checkpoints);
         }
         let output = Mutex::new(None);
-        Self(Arc::new(Inner { name, config, encoder, checkpoints, output }))
+        Self(Arc::new(Inner {
+            name,
+            config,
+            encoder,
+            checkpoints,
+            output,
+        }))
     }
 }
 
@@ -118,7 +124,12 @@ impl Sink for FileSink {
         let mut crc = crc32fast::Hasher::new();
         body.pieces.iter().for_each(|piece| crc.update(piece));
         let after = cursors_after(batch);
-        Arc::new(Payload { body, crc: crc.finalize(), number: batch.number, after })
+        Arc::new(Payload {
+            body,
+            crc: crc.finalize(),
+            number: batch.number,
+            after,
+        })
     }
 
     async fn deliver(&self, payload: &Arc<Payload>) -> Result<(), SinkError> {
@@ -126,10 +137,13 @@ impl Sink for FileSink {
         let path = self.0.config.path.display();
         match spawn_blocking(move || inner.write(&payload)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                Err(SinkError::Retryable { cause: format!("{path}: {error}"), after: None })
-            }
-            Err(panic) => Err(SinkError::Fatal { cause: format!("{path}: {panic}") }),
+            Ok(Err(error)) => Err(SinkError::Retryable {
+                cause: format!("{path}: {error}"),
+                after: None,
+            }),
+            Err(panic) => Err(SinkError::Fatal {
+                cause: format!("{path}: {panic}"),
+            }),
         }
     }
 }
@@ -138,7 +152,9 @@ impl Sink for FileSink {
 fn cursors_after(batch: &Batch<Chunk>) -> Vec<CursorRecord> {
     let mut after: Vec<CursorRecord> = Vec::new();
     for chunk in &batch.items {
-        let Some(cursor) = to_record(chunk.ack.key(), chunk.ack.end()) else { continue };
+        let Some(cursor) = to_record(chunk.ack.key(), chunk.ack.end()) else {
+            continue;
+        };
         let same = |known: &&mut CursorRecord| {
             known.stream == cursor.stream && known.source == cursor.source
         };
@@ -174,7 +190,10 @@ impl Inner {
         let result = write_from(&output.file, &payload.body, &mut written);
         output.note_head(&payload.body);
         if result.is_err() {
-            output.begun = Some(Begun { number: payload.number, written });
+            output.begun = Some(Begun {
+                number: payload.number,
+                written,
+            });
             return result;
         }
         if self.config.fsync == Fsync::Batch && output.regular {
@@ -198,12 +217,24 @@ impl Inner {
         let metadata = file.metadata()?;
         let file = Arc::new(file);
         let regular = metadata.is_file();
-        let head = if regular { read_head(&file).unwrap_or_default() } else { Vec::new() };
+        let head = if regular {
+            read_head(&file).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         if regular && self.config.fsync != Fsync::Never {
             self.checkpoints.cover(&file);
         }
         let (dev, ino) = (metadata.dev(), metadata.ino());
-        Ok(Output { file, dev, ino, regular, head, checked: now, begun: None })
+        Ok(Output {
+            file,
+            dev,
+            ino,
+            regular,
+            head,
+            checked: now,
+            begun: None,
+        })
     }
 
     fn intend(&self, output: &Output, payload: &Payload) -> io::Result<()> {
@@ -238,7 +269,8 @@ impl Output {
             return true;
         }
         self.checked = now;
-        std::fs::metadata(path).is_ok_and(|there| there.dev() == self.dev && there.ino() == self.ino)
+        std::fs::metadata(path)
+            .is_ok_and(|there| there.dev() == self.dev && there.ino() == self.ino)
     }
 
     fn note_head(&mut self, body: &Body) {
@@ -296,7 +328,9 @@ fn recover(intent: &Intent, checkpoints: &Checkpoints) {
             "the last batch was torn: what was written of it is saved and cut off"
         ),
         Ok(Outcome::Unknown(reason)) => warn!(
-            sink, path, reason,
+            sink,
+            path,
+            reason,
             "cannot tell whether the last batch was written: nothing is cut, it is written again"
         ),
         Err(error) => warn!(
@@ -314,14 +348,19 @@ enum Outcome {
 }
 
 fn settle_intent(intent: &Intent, checkpoints: &Checkpoints) -> io::Result<Outcome> {
-    let file = OpenOptions::new().read(true).write(true).open(&intent.output.path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&intent.output.path)?;
     let metadata = file.metadata()?;
     if let Some(reason) = other_file(&intent.output, &file, &metadata)? {
         return Ok(Outcome::Unknown(reason));
     }
     let size = metadata.len();
     if size < intent.start {
-        return Ok(Outcome::Unknown("the file is shorter than before the write"));
+        return Ok(Outcome::Unknown(
+            "the file is shorter than before the write",
+        ));
     }
     if size == intent.start {
         return Ok(Outcome::NotBegun);
@@ -339,7 +378,10 @@ fn settle_intent(intent: &Intent, checkpoints: &Checkpoints) -> io::Result<Outco
     let saved = save_cut(&bytes, intent, checkpoints)?;
     file.set_len(intent.start)?;
     file.sync_data()?;
-    Ok(Outcome::Cut { bytes: bytes.len() as u64, saved })
+    Ok(Outcome::Cut {
+        bytes: bytes.len() as u64,
+        saved,
+    })
 }
 
 /// Why `file` is not the one that the intent speaks of; `None` where it is.
@@ -360,12 +402,21 @@ fn other_file(id: &OutputId, file: &File, metadata: &Metadata) -> io::Result<Opt
 
 /// Saves bytes that are about to be cut off, in `<state>/cut/`.
 fn save_cut(bytes: &[u8], intent: &Intent, checkpoints: &Checkpoints) -> io::Result<PathBuf> {
-    let state = checkpoints.dir().ok_or_else(|| io::Error::other("no state directory"))?;
+    let state = checkpoints
+        .dir()
+        .ok_or_else(|| io::Error::other("no state directory"))?;
     let dir = state.join("cut");
     DirBuilder::new().recursive(true).mode(0o750).create(&dir)?;
     let name = |n: u32| dir.join(format!("{}-{}-{n}", intent.sink, intent.start));
-    let path = (0..).map(name).find(|path| !path.exists()).expect("fewer than 2^32 cuts");
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path)?;
+    let path = (0..)
+        .map(name)
+        .find(|path| !path.exists())
+        .expect("fewer than 2^32 cuts");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(&path)?;
     file.write_all(bytes)?;
     file.sync_data()?;
     Ok(path)

@@ -33,7 +33,11 @@ impl StdoutSink {
     /// Standard output is closed.
     pub fn open(encoder: Encoder, limit: Option<u64>) -> io::Result<Self> {
         let out = Arc::new(File::from(io::stdout().as_fd().try_clone_to_owned()?));
-        Ok(Self { encoder, out, wanted: limit.map(AtomicU64::new) })
+        Ok(Self {
+            encoder,
+            out,
+            wanted: limit.map(AtomicU64::new),
+        })
     }
 
     /// The duplicate, to watch it for a reader that goes.
@@ -43,7 +47,9 @@ impl StdoutSink {
 
     /// The pieces that are still wanted, and whether the limit is reached with them.
     fn within_limit(&self, body: &Body) -> (Vec<Bytes>, bool) {
-        let Some(wanted) = &self.wanted else { return (body.pieces.clone(), false) };
+        let Some(wanted) = &self.wanted else {
+            return (body.pieces.clone(), false);
+        };
         let left = wanted.load(Ordering::Relaxed);
         wanted.store(left.saturating_sub(body.lines), Ordering::Relaxed);
         if body.lines < left {
@@ -68,15 +74,19 @@ impl Sink for StdoutSink {
     async fn deliver(&self, body: &Body) -> Result<(), SinkError> {
         let (pieces, reached) = self.within_limit(body);
         let out = Arc::clone(&self.out);
-        let writing = spawn_blocking(move || {
-            pieces.iter().try_for_each(|piece| write_all(&out, piece))
-        });
-        let written = writing.await.map_err(io::Error::other).and_then(|written| written);
+        let writing =
+            spawn_blocking(move || pieces.iter().try_for_each(|piece| write_all(&out, piece)));
+        let written = writing
+            .await
+            .map_err(io::Error::other)
+            .and_then(|written| written);
         match written {
             Ok(()) if reached => Err(SinkError::Ended),
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(SinkError::Ended),
-            Err(error) => Err(SinkError::Fatal { cause: format!("cannot write to stdout: {error}") }),
+            Err(error) => Err(SinkError::Fatal {
+                cause: format!("cannot write to stdout: {error}"),
+            }),
         }
     }
 }

@@ -20,7 +20,10 @@ impl PiecesBody {
             return only.clone().into();
         }
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        reqwest::Body::wrap(Self { pieces: pieces.iter().cloned().collect(), left })
+        reqwest::Body::wrap(Self {
+            pieces: pieces.iter().cloned().collect(),
+            left,
+        })
     }
 }
 

@@ -133,7 +133,11 @@ impl HttpSink {
         let url = Url::parse(&config.url).map_err(|error| {
             ClientError::Client(format!("url {}: {error}", shown_url(&config.url)))
         })?;
-        let content_type = if encoder.is_raw() { "text/plain" } else { "application/x-ndjson" };
+        let content_type = if encoder.is_raw() {
+            "text/plain"
+        } else {
+            "application/x-ndjson"
+        };
         let mut public = HeaderMap::new();
         public.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if matches!(config.compression, Compression::Gzip(_)) {
@@ -166,7 +170,9 @@ impl HttpSink {
                 request = request.headers(self.private.clone());
             }
             let response = request.send().await.map_err(transport_error)?;
-            let Some(next) = redirect_target(&response) else { return Ok(response) };
+            let Some(next) = redirect_target(&response) else {
+                return Ok(response);
+            };
             url = next;
         }
         let cause = format!("more than {REDIRECTS_MAX} redirects (set url to where they end)");
@@ -185,7 +191,10 @@ impl Sink for HttpSink {
         };
         let key = format!("{}-{}{}", self.instance, batch.number, part.suffix);
         let key = HeaderValue::try_from(key).expect("hexadecimal digits, numbers and dots");
-        Payload { pieces: pieces.into(), key }
+        Payload {
+            pieces: pieces.into(),
+            key,
+        }
     }
 
     async fn deliver(&self, payload: &Payload) -> Result<(), SinkError> {
@@ -210,7 +219,10 @@ fn private_headers(config: &HttpConfig) -> Result<HeaderMap, ClientError> {
     for (name, value) in &config.headers {
         let refused = |reason: &str| ClientError::Client(format!("header `{name}`: {reason}"));
         let name = HeaderName::try_from(name).map_err(|_| refused("the name is not allowed"))?;
-        headers.append(name, sensitive(value).ok_or_else(|| refused("the value is not allowed"))?);
+        headers.append(
+            name,
+            sensitive(value).ok_or_else(|| refused("the value is not allowed"))?,
+        );
     }
     let refused = || ClientError::Client("the credentials cannot stand in a header".to_owned());
     if let Some(token) = &config.bearer {
@@ -249,7 +261,11 @@ fn redirect_target(response: &Response) -> Option<Url> {
 fn transport_error(error: reqwest::Error) -> SinkError {
     // The URL may hold a secret.
     let error = error.without_url();
-    let cause = if error.is_timeout() { "no answer in time".to_owned() } else { chain(&error) };
+    let cause = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        chain(&error)
+    };
     SinkError::Retryable { cause, after: None }
 }
 
@@ -268,7 +284,11 @@ async fn read_answer(response: &mut Response) -> Result<Vec<u8>, reqwest::Error>
 fn reason(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(4 * REASON_CHARS_MAX)]);
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(REASON_CHARS_MAX).collect::<String>().trim().to_owned()
+    plain
+        .take(REASON_CHARS_MAX)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -278,12 +298,19 @@ mod tests {
     #[test]
     fn basic_credentials_are_base64() {
         let cases = [
-            ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            (
+                "Aladdin",
+                "open sesame",
+                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
             ("a", "b", "Basic YTpi"),
             ("a", "", "Basic YTo="),
         ];
         for (user, password, expected) in cases {
-            assert_eq!(basic_credentials(user, &Secret::new(password)).expose(), expected);
+            assert_eq!(
+                basic_credentials(user, &Secret::new(password)).expose(),
+                expected
+            );
         }
     }
 }

@@ -23,7 +23,10 @@ pub(super) fn classify(
         300..=399 => Err(SinkError::Paused { cause }),
         401 | 403 | 404 | 407 => Err(SinkError::Paused { cause }),
         413 => Err(SinkError::TooLarge { cause }),
-        408 | 425 | 429 | 500..=599 => Err(SinkError::Retryable { cause, after: retry_after }),
+        408 | 425 | 429 | 500..=599 => Err(SinkError::Retryable {
+            cause,
+            after: retry_after,
+        }),
         400 | 422 => Err(SinkError::Unacceptable { status, cause }),
         _ => Err(SinkError::Rejected { status, cause }),
     }
@@ -53,7 +56,9 @@ pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value)
+        .ok()?;
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
@@ -107,8 +112,14 @@ mod tests {
 
         assert_eq!(retry_after("2", now), seconds(2));
         assert_eq!(retry_after(" 120 ", now), seconds(120));
-        assert_eq!(retry_after("Sun, 22 Nov 2026 18:00:30 GMT", now), seconds(30));
-        assert_eq!(retry_after("Sun, 22 Nov 2026 17:00:00 GMT", now), seconds(0));
+        assert_eq!(
+            retry_after("Sun, 22 Nov 2026 18:00:30 GMT", now),
+            seconds(30)
+        );
+        assert_eq!(
+            retry_after("Sun, 22 Nov 2026 17:00:00 GMT", now),
+            seconds(0)
+        );
         assert_eq!(retry_after("soon", now), None);
         assert_eq!(retry_after("-3", now), None);
     }

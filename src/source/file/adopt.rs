@@ -36,9 +36,18 @@ impl Found {
             return Ok(None);
         }
         let head = Head::read(&file)?;
-        let inode = Inode { dev: metadata.dev(), ino: metadata.ino() };
+        let inode = Inode {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+        };
         let path = path.to_owned();
-        Ok(Some(Self { path, file: Arc::new(file), inode, len: metadata.len(), head }))
+        Ok(Some(Self {
+            path,
+            file: Arc::new(file),
+            inode,
+            len: metadata.len(),
+            head,
+        }))
     }
 }
 
@@ -62,9 +71,17 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new(source: Arc<str>, sinks: Vec<Arc<str>>, checkpoints: Checkpoints) -> Self {
-        let known = checkpoints.streams(&source).into_iter().filter(|stream| !stream.ended);
+        let known = checkpoints
+            .streams(&source)
+            .into_iter()
+            .filter(|stream| !stream.ended);
         let by_inode = known.map(|stream| (inode_of(&stream), stream)).collect();
-        Self { source, sinks, checkpoints, by_inode }
+        Self {
+            source,
+            sinks,
+            checkpoints,
+            by_inode,
+        }
     }
 
     /// Decides what a file is, and remembers it before its first line is sent. Blocks.
@@ -83,8 +100,13 @@ impl Registry {
                 seen: now_s(),
                 ..record
             };
-            self.checkpoints.register(vec![record.clone()], self.cursors(&record, &places))?;
-            return Ok(Adopted { found, record, places });
+            self.checkpoints
+                .register(vec![record.clone()], self.cursors(&record, &places))?;
+            return Ok(Adopted {
+                found,
+                record,
+                places,
+            });
         }
         let place = match start {
             Start::Beginning => Place::beginning(),
@@ -111,8 +133,13 @@ impl Registry {
             ended: false,
         };
         let places = vec![place; self.sinks.len()];
-        self.checkpoints.register(vec![record.clone()], self.cursors(&record, &places))?;
-        Ok(Adopted { found, record, places })
+        self.checkpoints
+            .register(vec![record.clone()], self.cursors(&record, &places))?;
+        Ok(Adopted {
+            found,
+            record,
+            places,
+        })
     }
 
     /// Streams known from before that no file has claimed: they were moved or deleted while nobody
@@ -167,7 +194,9 @@ impl Registry {
     /// Each sink's place in a known stream. A sink that is new to it starts where the others are.
     fn resume(&self, record: &StreamRecord, found: &Found) -> io::Result<Vec<Place>> {
         let known = self.checkpoints.positions(&record.source, &record.id);
-        let places = known.iter().filter_map(|(sink, at)| Some((sink, Place::from_position(at)?)));
+        let places = known
+            .iter()
+            .filter_map(|(sink, at)| Some((sink, Place::from_position(at)?)));
         let places: HashMap<&Arc<str>, Place> = places.collect();
         let highest = places.values().max_by_key(|place| place.offset).copied();
         let start = |sink| match (places.get(sink), highest) {
@@ -202,7 +231,10 @@ impl Registry {
 }
 
 fn inode_of(record: &StreamRecord) -> Inode {
-    Inode { dev: record.dev, ino: record.ino }
+    Inode {
+        dev: record.dev,
+        ino: record.ino,
+    }
 }
 
 /// True where a known stream's own file is still at its path.
@@ -214,5 +246,7 @@ fn still_there(known: &StreamRecord) -> bool {
 
 /// The time, in seconds since 1970.
 pub(super) fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -33,7 +33,10 @@ pub(super) struct Pattern {
 #[derive(Debug)]
 enum Part {
     Literal(OsString),
-    Glob { matcher: GlobMatcher, dotfiles: bool },
+    Glob {
+        matcher: GlobMatcher,
+        dotfiles: bool,
+    },
     /// `**`: any number of directories.
     AnyDepth,
 }
@@ -51,18 +54,28 @@ pub struct PatternError {
 impl Pattern {
     /// Parses a path or glob. `*` never matches `/`, and a leading dot only where it is written.
     pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
-        let refused = |reason: String| PatternError { pattern: text.to_owned(), reason };
+        let refused = |reason: String| PatternError {
+            pattern: text.to_owned(),
+            reason,
+        };
         let path = std::path::absolute(text).map_err(|error| refused(error.to_string()))?;
         let mut parts = Vec::new();
-        for component in path.components().filter(|c| !matches!(c, Component::RootDir)) {
+        for component in path
+            .components()
+            .filter(|c| !matches!(c, Component::RootDir))
+        {
             let name = component.as_os_str();
             let part = match name.to_str() {
                 Some("**") => Part::AnyDepth,
                 Some(glob) if glob.contains(['*', '?', '[', '{']) => {
                     let built = GlobBuilder::new(glob).literal_separator(true).build();
-                    let matcher =
-                        built.map_err(|e| refused(e.kind().to_string()))?.compile_matcher();
-                    Part::Glob { matcher, dotfiles: glob.starts_with('.') }
+                    let matcher = built
+                        .map_err(|e| refused(e.kind().to_string()))?
+                        .compile_matcher();
+                    Part::Glob {
+                        matcher,
+                        dotfiles: glob.starts_with('.'),
+                    }
                 }
                 _ => Part::Literal(name.to_owned()),
             };
@@ -73,7 +86,9 @@ impl Pattern {
 
     /// True where it names one path.
     pub(super) fn is_literal(&self) -> bool {
-        self.parts.iter().all(|part| matches!(part, Part::Literal(_)))
+        self.parts
+            .iter()
+            .all(|part| matches!(part, Part::Literal(_)))
     }
 
     /// The path as configured.
@@ -115,7 +130,12 @@ struct Listing {
 
 impl Scanner {
     pub(super) fn new(patterns: Vec<Pattern>) -> Self {
-        Self { patterns, dirs: HashMap::new(), literals: HashMap::new(), first: true }
+        Self {
+            patterns,
+            dirs: HashMap::new(),
+            literals: HashMap::new(),
+            first: true,
+        }
     }
 
     pub(super) fn patterns(&self) -> &[Pattern] {
@@ -129,7 +149,9 @@ impl Scanner {
             return None;
         }
         self.first = false;
-        self.dirs.values_mut().for_each(|listing| listing.used = false);
+        self.dirs
+            .values_mut()
+            .for_each(|listing| listing.used = false);
         self.literals.clear();
         let patterns = std::mem::take(&mut self.patterns);
         let mut found = Vec::new();
@@ -145,7 +167,10 @@ impl Scanner {
 
     /// The directories whose changes matter: the listed ones, and those that hold a literal path.
     pub(super) fn dirs(&self) -> HashSet<PathBuf> {
-        let listed = self.dirs.iter().filter(|(_, listing)| listing.modified.is_some());
+        let listed = self
+            .dirs
+            .iter()
+            .filter(|(_, listing)| listing.modified.is_some());
         let parents = self.literals.keys().filter_map(|path| path.parent());
         listed
             .map(|(path, _)| path.clone())
@@ -154,9 +179,10 @@ impl Scanner {
     }
 
     fn changed(&mut self) -> bool {
-        let dirs = self.dirs.iter().any(|(path, listing)| {
-            listing.unsure || modified(path) != listing.modified
-        });
+        let dirs = self
+            .dirs
+            .iter()
+            .any(|(path, listing)| listing.unsure || modified(path) != listing.modified);
         dirs || self.literals.iter().any(|(path, seen)| stat(path) != *seen)
     }
 
@@ -166,7 +192,10 @@ impl Scanner {
         if literal {
             return self.expand_literal(&pattern.path, found);
         }
-        let start = pattern.parts.iter().take_while(|part| matches!(part, Part::Literal(_)));
+        let start = pattern
+            .parts
+            .iter()
+            .take_while(|part| matches!(part, Part::Literal(_)));
         let mut root = PathBuf::from("/");
         let literals = start.inspect(|part| {
             if let Part::Literal(name) = part {
@@ -182,18 +211,26 @@ impl Scanner {
         self.literals.insert(path.to_owned(), seen);
         match seen {
             Some((_, _, true)) => {
-                let all = [Part::Glob { matcher: any_name(), dotfiles: false }];
+                let all = [Part::Glob {
+                    matcher: any_name(),
+                    dotfiles: false,
+                }];
                 self.walk(path, &all, 0, found);
             }
             Some((_, ino, false)) => {
-                found.push(Match { path: path.to_owned(), entry_ino: ino });
+                found.push(Match {
+                    path: path.to_owned(),
+                    entry_ino: ino,
+                });
             }
             None => {}
         }
     }
 
     fn walk(&mut self, dir: &Path, parts: &[Part], depth: usize, found: &mut Vec<Match>) {
-        let Some((part, rest)) = parts.split_first() else { return };
+        let Some((part, rest)) = parts.split_first() else {
+            return;
+        };
         match part {
             Part::Literal(name) => self.descend(dir.join(name), 0, rest, depth, found),
             Part::Glob { matcher, dotfiles } => {
@@ -231,7 +268,10 @@ impl Scanner {
             return self.walk(&path, rest, depth, found);
         }
         let kind = path.parent().zip(path.file_name()).and_then(|(dir, name)| {
-            self.dirs.get(dir).and_then(|listing| listing.entries.get(name)).and_then(|e| e.1)
+            self.dirs
+                .get(dir)
+                .and_then(|listing| listing.entries.get(name))
+                .and_then(|e| e.1)
         });
         let is_file = match kind {
             Some(kind) if kind.is_file() => true,
@@ -239,7 +279,10 @@ impl Scanner {
             _ => path.metadata().is_ok_and(|it| it.is_file()),
         };
         if is_file {
-            found.push(Match { path, entry_ino: ino });
+            found.push(Match {
+                path,
+                entry_ino: ino,
+            });
         }
     }
 
@@ -251,9 +294,8 @@ impl Scanner {
             let now = modified(dir);
             if listing.unsure || now != listing.modified {
                 listing.modified = now;
-                listing.unsure = now.is_some_and(|time| {
-                    time.elapsed().map_or(true, |age| age < MTIME_SLACK)
-                });
+                listing.unsure =
+                    now.is_some_and(|time| time.elapsed().map_or(true, |age| age < MTIME_SLACK));
                 listing.entries = list(dir).unwrap_or_default();
             }
         }
@@ -265,13 +307,20 @@ impl Scanner {
 /// The path of the file with this device and inode in a directory: a file that was renamed.
 pub(super) fn find_inode(dir: &Path, dev: u64, ino: u64) -> Option<PathBuf> {
     let entries = std::fs::read_dir(dir).ok()?;
-    let same = entries.filter_map(Result::ok).filter(|entry| entry.ino() == ino);
-    same.map(|entry| entry.path())
-        .find(|path| path.metadata().is_ok_and(|it| it.dev() == dev && it.ino() == ino))
+    let same = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.ino() == ino);
+    same.map(|entry| entry.path()).find(|path| {
+        path.metadata()
+            .is_ok_and(|it| it.dev() == dev && it.ino() == ino)
+    })
 }
 
 fn any_name() -> GlobMatcher {
-    GlobBuilder::new("*").build().expect("a valid glob").compile_matcher()
+    GlobBuilder::new("*")
+        .build()
+        .expect("a valid glob")
+        .compile_matcher()
 }
 
 fn is_dotfile(name: &OsStr) -> bool {
@@ -279,17 +328,24 @@ fn is_dotfile(name: &OsStr) -> bool {
 }
 
 fn modified(dir: &Path) -> Option<SystemTime> {
-    dir.metadata().ok().filter(|it| it.is_dir()).and_then(|it| it.modified().ok())
+    dir.metadata()
+        .ok()
+        .filter(|it| it.is_dir())
+        .and_then(|it| it.modified().ok())
 }
 
 fn stat(path: &Path) -> Option<Seen> {
-    path.metadata().ok().map(|it| (it.dev(), it.ino(), it.is_dir()))
+    path.metadata()
+        .ok()
+        .map(|it| (it.dev(), it.ino(), it.is_dir()))
 }
 
 fn list(dir: &Path) -> io::Result<BTreeMap<OsString, (u64, Option<FileType>)>> {
     let entries = std::fs::read_dir(dir)?;
     let entries = entries.filter_map(Result::ok);
-    Ok(entries.map(|entry| (entry.file_name(), (entry.ino(), entry.file_type().ok()))).collect())
+    Ok(entries
+        .map(|entry| (entry.file_name(), (entry.ino(), entry.file_type().ok())))
+        .collect())
 }
 
 #[cfg(test)]
@@ -306,7 +362,13 @@ mod tests {
     fn look(scanner: &mut Scanner, dir: &Path) -> Option<Vec<String>> {
         let found = scanner.look()?;
         let relative = |entry: Match| {
-            entry.path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned()
+            entry
+                .path
+                .strip_prefix(dir)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
         };
         Some(found.into_iter().map(relative).collect())
     }
@@ -314,7 +376,15 @@ mod tests {
     #[test]
     fn patterns_name_files_in_order_and_each_once() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.log", "a.log", ".hidden.log", "a[1].log", "c.txt", "sub/x.log", "sub/y/z.log"] {
+        for name in [
+            "b.log",
+            "a.log",
+            ".hidden.log",
+            "a[1].log",
+            "c.txt",
+            "sub/x.log",
+            "sub/y/z.log",
+        ] {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
@@ -324,14 +394,21 @@ mod tests {
             (&["c.txt", "*.txt"], &["c.txt"]),
             (&["a[1].log"], &["a[1].log"]),
             (&["*/*.log"], &["sub/x.log"]),
-            (&["**/*.log"], &["a.log", "a[1].log", "b.log", "sub/x.log", "sub/y/z.log"]),
+            (
+                &["**/*.log"],
+                &["a.log", "a[1].log", "b.log", "sub/x.log", "sub/y/z.log"],
+            ),
             (&["sub"], &["sub/x.log"]),
             (&["sub/", "none/*.log"], &["sub/x.log"]),
             (&[".*.log", "[ab].log"], &[".hidden.log", "a.log", "b.log"]),
         ];
         for (patterns, expected) in cases {
             let mut scanner = scanner(dir.path(), patterns);
-            assert_eq!(look(&mut scanner, dir.path()).unwrap(), expected, "{patterns:?}");
+            assert_eq!(
+                look(&mut scanner, dir.path()).unwrap(),
+                expected,
+                "{patterns:?}"
+            );
         }
     }
 
@@ -339,7 +416,12 @@ mod tests {
     fn a_new_name_is_seen_and_a_quiet_directory_is_not_listed() {
         let dir = tempfile::tempdir().unwrap();
         let old = SystemTime::now() - Duration::from_secs(60);
-        let settle = || fs::File::open(dir.path()).unwrap().set_modified(old).unwrap();
+        let settle = || {
+            fs::File::open(dir.path())
+                .unwrap()
+                .set_modified(old)
+                .unwrap()
+        };
         settle();
         let mut scanner = scanner(dir.path(), &["*.log", "late/*.log"]);
 

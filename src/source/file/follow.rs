@@ -116,7 +116,12 @@ impl FileSource {
     }
 
     async fn follow(&mut self) -> Result<(), SourceError> {
-        let sinks: Vec<_> = self.cx.outlets.iter().map(|outlet| outlet.sink.clone()).collect();
+        let sinks: Vec<_> = self
+            .cx
+            .outlets
+            .iter()
+            .map(|outlet| outlet.sink.clone())
+            .collect();
         let (source, checkpoints) = (self.common.name.clone(), self.cx.checkpoints.clone());
         let load = on_pool(move || Ok(Registry::new(source, sinks, checkpoints)));
         self.registry = Some(load.await.map_err(SourceError::Checkpoint)?);
@@ -127,7 +132,13 @@ impl FileSource {
             if self.is_over() {
                 return Ok(());
             }
-            let wake = self.later.values().min().copied().unwrap_or(self.look_at).min(self.look_at);
+            let wake = self
+                .later
+                .values()
+                .min()
+                .copied()
+                .unwrap_or(self.look_at)
+                .min(self.look_at);
             tokio::select! {
                 biased;
                 Some((id, outlet, pumped)) = self.pumps.next(), if !self.pumps.is_empty() => {
@@ -161,14 +172,21 @@ impl FileSource {
 
     fn is_over(&self) -> bool {
         let all_closed = !self.generations.is_empty()
-            && self.generations.values().all(|it| it.places.iter().all(|slot| slot.closed));
+            && self
+                .generations
+                .values()
+                .all(|it| it.places.iter().all(|slot| slot.closed));
         let all_read = self.config.follow == Follow::UntilEnd && self.generations.is_empty();
         (all_closed || all_read) && self.pumps.is_empty()
     }
 
     /// Starts what waits for its turn.
     fn start_pumps(&mut self) {
-        let most = if self.config.follow == Follow::UntilEnd { 1 } else { PUMPS_MAX };
+        let most = if self.config.follow == Follow::UntilEnd {
+            1
+        } else {
+            PUMPS_MAX
+        };
         let mut blocked = VecDeque::new();
         while self.pumps.len() < most
             && let Some((id, outlet)) = self.ready.pop_front()
@@ -182,8 +200,12 @@ impl FileSource {
 
     /// Starts one pump; false where another generation must be drained first.
     fn start_pump(&mut self, id: GenerationId, outlet: usize) -> bool {
-        let Some(generation) = self.generations.get(&id) else { return true };
-        let before = generation.after.and_then(|before| self.generations.get(&before));
+        let Some(generation) = self.generations.get(&id) else {
+            return true;
+        };
+        let before = generation
+            .after
+            .and_then(|before| self.generations.get(&before));
         if before.is_some_and(|before| !before.places[outlet].drained) {
             return false;
         }
@@ -206,14 +228,17 @@ impl FileSource {
         let slot = &mut self.generations.get_mut(&id).expect("just found").places[outlet];
         slot.queued = false;
         if let Some(cursor) = slot.cursor.take() {
-            self.pumps.push(async move { (id, outlet, pump.run(cursor).await) }.boxed());
+            self.pumps
+                .push(async move { (id, outlet, pump.run(cursor).await) }.boxed());
         }
         true
     }
 
     /// Asks for a read of one sink's place, at once or when its pace allows.
     fn want(&mut self, id: GenerationId, outlet: usize, now: Instant) {
-        let Some(generation) = self.generations.get_mut(&id) else { return };
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
         let slot = &mut generation.places[outlet];
         if slot.closed || slot.queued {
             return;
@@ -246,7 +271,10 @@ impl FileSource {
         }
         if unknown || hints.names {
             // A write through an old handle is reported under the file's new name.
-            let not_current = self.generations.iter().filter(|(_, it)| it.phase != Phase::Current);
+            let not_current = self
+                .generations
+                .iter()
+                .filter(|(_, it)| it.phase != Phase::Current);
             for id in not_current.map(|(id, _)| *id).collect::<Vec<_>>() {
                 self.want_all(id, now);
             }
@@ -260,7 +288,11 @@ impl FileSource {
     /// Does what is due: paced reads, and the regular look.
     async fn wake(&mut self) -> Result<(), SourceError> {
         let now = Instant::now();
-        let due = self.later.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key);
+        let due = self
+            .later
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(key, _)| *key);
         for (id, outlet) in due.collect::<Vec<_>>() {
             self.later.remove(&(id, outlet));
             self.want(id, outlet, now);
@@ -285,7 +317,9 @@ impl FileSource {
         mut pumped: Pumped,
     ) -> Result<(), SourceError> {
         let now = Instant::now();
-        let Some(generation) = self.generations.get_mut(&id) else { return Ok(()) };
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return Ok(());
+        };
         let end = std::mem::replace(&mut pumped.end, End::Broken);
         if let Some(head) = generation.take_back(outlet, pumped, now) {
             generation.grow(&head);
@@ -315,7 +349,9 @@ impl FileSource {
 
     /// A generation that gets no new lines ends once every sink has all of it.
     fn caught_up(&mut self, id: GenerationId) {
-        let Some(generation) = self.generations.get(&id) else { return };
+        let Some(generation) = self.generations.get(&id) else {
+            return;
+        };
         let last = generation.phase == Phase::Ending || self.config.follow == Follow::UntilEnd;
         if last && generation.is_drained() {
             self.end(id);
@@ -324,17 +360,26 @@ impl FileSource {
 
     /// Restarts a cursor whose ledger broke from its committed position.
     fn restart(&mut self, id: GenerationId, outlet: usize) {
-        let Some(generation) = self.generations.get_mut(&id) else { return };
-        let Some(cursor) = &mut generation.places[outlet].cursor else { return };
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
+        let Some(cursor) = &mut generation.places[outlet].cursor else {
+            return;
+        };
         let committed = cursor.ledger.committed();
-        let Some(place) = Place::from_position(&committed) else { return };
+        let Some(place) = Place::from_position(&committed) else {
+            return;
+        };
         warn!(
             source = %self.common.name, path = %generation.path.display(), offset = place.offset,
             "delivery was interrupted: read again from the last settled line"
         );
         cursor.ledger = Ledger::new(Arc::clone(cursor.ledger.key()), committed);
         cursor.place = place;
-        self.want(id, outlet, Instant::now());
+        // Whatever interrupted it may do so again: not at full speed.
+        let now = Instant::now();
+        generation.places[outlet].not_before = now + LOOK_INTERVAL;
+        self.want(id, outlet, now);
     }
 
     /// The file under a generation became another one: it was truncated or written anew.
@@ -344,8 +389,13 @@ impl FileSource {
         outlet: usize,
         change: Change,
     ) -> Result<(), SourceError> {
-        let Some(generation) = self.generations.get(&id) else { return Ok(()) };
-        let offset = generation.places[outlet].cursor.as_ref().map(|cursor| cursor.place.offset);
+        let Some(generation) = self.generations.get(&id) else {
+            return Ok(());
+        };
+        let offset = generation.places[outlet]
+            .cursor
+            .as_ref()
+            .map(|cursor| cursor.place.offset);
         let (path, inode) = (generation.path.clone(), generation.inode);
         info!(
             source = %self.common.name, path = %path.display(), dev = inode.dev, ino = inode.ino,
@@ -361,7 +411,10 @@ impl FileSource {
             Ok(Some(found)) if found.inode == inode => {
                 let entry_ino = self.entry_ino(&path);
                 let begin = |registry: &mut Registry| registry.begin(found, Place::beginning());
-                let adopted = self.with_registry(begin).await.map_err(SourceError::Checkpoint)?;
+                let adopted = self
+                    .with_registry(begin)
+                    .await
+                    .map_err(SourceError::Checkpoint)?;
                 self.add(adopted, entry_ino, None);
             }
             Ok(_) => {}
@@ -373,9 +426,13 @@ impl FileSource {
 
     /// A generation that is not open is nowhere to be found.
     fn lost(&mut self, id: GenerationId, outlet: usize) {
-        let Some(generation) = self.generations.get_mut(&id) else { return };
-        let offset =
-            generation.places[outlet].cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
+        let offset = generation.places[outlet]
+            .cursor
+            .as_ref()
+            .map_or(0, |cursor| cursor.place.offset);
         let unread = generation.len.saturating_sub(offset);
         if unread > 0 {
             self.cx.counters.lost_bytes.add(unread);
@@ -392,7 +449,9 @@ impl FileSource {
 
     /// Forgets a generation that gets no new lines and is delivered or gone.
     fn end(&mut self, id: GenerationId) {
-        let Some(generation) = self.generations.remove(&id) else { return };
+        let Some(generation) = self.generations.remove(&id) else {
+            return;
+        };
         if self.by_inode.get(&generation.inode) == Some(&id) {
             self.by_inode.remove(&generation.inode);
         }
@@ -405,7 +464,9 @@ impl FileSource {
 
     /// Looks which files are there, and reconciles.
     async fn look(&mut self) -> Result<(), SourceError> {
-        let Some(mut scanner) = self.scanner.take() else { return Ok(()) };
+        let Some(mut scanner) = self.scanner.take() else {
+            return Ok(());
+        };
         let looked = on_pool(move || {
             let found = scanner.look();
             let dirs = found.is_some().then(|| scanner.dirs());
@@ -426,11 +487,17 @@ impl FileSource {
 
     /// Says which literal paths are not there.
     fn note_missing(&mut self, scanner: &Scanner) {
-        let literal = scanner.patterns().iter().filter(|pattern| pattern.is_literal());
+        let literal = scanner
+            .patterns()
+            .iter()
+            .filter(|pattern| pattern.is_literal());
         let missing: Vec<(PathBuf, Option<String>)> = literal
             .map(|pattern| {
                 let error = pattern.path().metadata().err();
-                (pattern.path().to_owned(), error.map(|error| error.to_string()))
+                (
+                    pattern.path().to_owned(),
+                    error.map(|error| error.to_string()),
+                )
             })
             .collect();
         for (path, error) in missing {
@@ -447,12 +514,18 @@ impl FileSource {
     async fn reconcile(&mut self, matches: Vec<Match>, first: bool) -> Result<(), SourceError> {
         let now = Instant::now();
         let is_new = |it: &&Match| {
-            self.paths.get(&it.path).is_none_or(|named| named.entry_ino != it.entry_ino)
+            self.paths
+                .get(&it.path)
+                .is_none_or(|named| named.entry_ino != it.entry_ino)
         };
         let candidates: Vec<Match> = matches.iter().filter(is_new).cloned().collect();
         let there: HashSet<PathBuf> = matches.into_iter().map(|it| it.path).collect();
-        let gone: Vec<PathBuf> =
-            self.paths.keys().filter(|path| !there.contains(*path)).cloned().collect();
+        let gone: Vec<PathBuf> = self
+            .paths
+            .keys()
+            .filter(|path| !there.contains(*path))
+            .cloned()
+            .collect();
         let mut before = HashMap::new();
         for path in gone {
             if let Some(named) = self.paths.remove(&path) {
@@ -492,11 +565,20 @@ impl FileSource {
             }
         };
         self.relief(&candidate.path);
-        let old = self.paths.get(&candidate.path).map(|named| named.generation);
+        let old = self
+            .paths
+            .get(&candidate.path)
+            .map(|named| named.generation);
         if let Some(id) = self.by_inode.get(&found.inode).copied() {
             // It moved here, or it has two names; either way it is read once.
             let entry_ino = candidate.entry_ino;
-            self.paths.insert(candidate.path.clone(), Named { generation: id, entry_ino });
+            self.paths.insert(
+                candidate.path.clone(),
+                Named {
+                    generation: id,
+                    entry_ino,
+                },
+            );
             if let Some(generation) = self.generations.get_mut(&id)
                 && before.values().any(|moved| *moved == id)
             {
@@ -505,7 +587,11 @@ impl FileSource {
                 generation.unsaved = true;
             }
         } else {
-            let start = if first { self.config.start } else { Start::Beginning };
+            let start = if first {
+                self.config.start
+            } else {
+                Start::Beginning
+            };
             let adopted = self.with_registry(move |registry| registry.adopt(found, start));
             let adopted = adopted.await.map_err(SourceError::Checkpoint)?;
             let after = old.or_else(|| before.get(&candidate.path).copied());
@@ -537,12 +623,26 @@ impl FileSource {
         let now = Instant::now();
         let id = self.next_id;
         self.next_id += 1;
-        let Adopted { found, record, places } = adopted;
-        let registry = self.registry.as_ref().expect("it comes back from every call");
+        let Adopted {
+            found,
+            record,
+            places,
+        } = adopted;
+        let registry = self
+            .registry
+            .as_ref()
+            .expect("it comes back from every call");
         let slot = |(outlet, place): (&crate::source::Outlet, Place)| {
             let key = Arc::new(registry.key(&record, &outlet.sink));
             let ledger = Ledger::new(key, place.position());
-            Slot::new(Cursor { place, ledger, next_time_ns: 0 }, now)
+            Slot::new(
+                Cursor {
+                    place,
+                    ledger,
+                    next_time_ns: 0,
+                },
+                now,
+            )
         };
         let origin = Origin {
             source: self.label(&found.path),
@@ -564,14 +664,24 @@ impl FileSource {
             record,
         };
         self.by_inode.insert(found.inode, id);
-        self.paths.insert(found.path, Named { generation: id, entry_ino });
+        self.paths.insert(
+            found.path,
+            Named {
+                generation: id,
+                entry_ino,
+            },
+        );
         self.generations.insert(id, generation);
         self.want_all(id, now);
     }
 
     fn open_files(&self) -> usize {
         // Counting is as cheap as keeping count while there are few generations.
-        self.generations.values().filter(|it| it.file.is_some()).take(OPEN_MAX).count()
+        self.generations
+            .values()
+            .filter(|it| it.file.is_some())
+            .take(OPEN_MAX)
+            .count()
     }
 
     /// What the lines of a file are labelled with.
@@ -592,7 +702,9 @@ impl FileSource {
     }
 
     fn replaced(&mut self, id: GenerationId, now: Instant) {
-        let Some(generation) = self.generations.get_mut(&id) else { return };
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
         info!(
             source = %self.common.name, path = %generation.path.display(),
             dev = generation.inode.dev, ino = generation.inode.ino,
@@ -604,7 +716,11 @@ impl FileSource {
 
     /// Asks for the state of some files in turn, in case an event was lost.
     async fn sweep(&mut self) -> Result<(), SourceError> {
-        let count = if self.unwatched { usize::MAX } else { STATS_PER_LOOK };
+        let count = if self.unwatched {
+            usize::MAX
+        } else {
+            STATS_PER_LOOK
+        };
         if self.round.is_empty() {
             self.round.extend(self.paths.keys().cloned());
         }
@@ -623,7 +739,10 @@ impl FileSource {
         for (id, path, other_file) in swept.await.map_err(SourceError::Checkpoint)? {
             if other_file {
                 // A symbolic link that was turned elsewhere: its directory may look as before.
-                let candidate = Match { path: path.clone(), entry_ino: self.entry_ino(&path) };
+                let candidate = Match {
+                    path: path.clone(),
+                    entry_ino: self.entry_ino(&path),
+                };
                 let mut before = HashMap::new();
                 self.consider(candidate, false, &mut before).await?;
                 if self.paths.values().all(|named| named.generation != id) {
@@ -648,17 +767,26 @@ impl FileSource {
                 wanted.push(*id);
                 if until <= now && generation.is_drained() {
                     generation.phase = Phase::Ending;
-                    generation.places.iter_mut().for_each(|slot| slot.drained = false);
+                    generation
+                        .places
+                        .iter_mut()
+                        .for_each(|slot| slot.drained = false);
                 }
             }
             for (outlet, slot) in generation.places.iter().enumerate() {
-                if slot.cursor.as_ref().is_some_and(|cursor| cursor.ledger.is_broken()) {
+                if slot
+                    .cursor
+                    .as_ref()
+                    .is_some_and(|cursor| cursor.ledger.is_broken())
+                {
                     broken.push((*id, outlet));
                 }
             }
         }
         wanted.into_iter().for_each(|id| self.want_all(id, now));
-        broken.into_iter().for_each(|(id, outlet)| self.restart(id, outlet));
+        broken
+            .into_iter()
+            .for_each(|(id, outlet)| self.restart(id, outlet));
         self.close_quiet_files(now);
     }
 
@@ -716,13 +844,21 @@ impl FileSource {
 
 /// A file's name without its last extension.
 fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// True where this process writes the file itself.
 fn is_own(found: &Found, own: &[PathBuf]) -> bool {
-    let same = |path: &PathBuf| super::open(path).ok().and_then(|file| Inode::of(&file).ok());
-    own.iter().any(|path| found.path.starts_with(path) || same(path) == Some(found.inode))
+    let same = |path: &PathBuf| {
+        super::open(path)
+            .ok()
+            .and_then(|file| Inode::of(&file).ok())
+    };
+    own.iter()
+        .any(|path| found.path.starts_with(path) || same(path) == Some(found.inode))
 }
 
 /// A file that has another length or is another file; `None` where it is as it was.

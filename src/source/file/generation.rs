@@ -67,19 +67,33 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(cursor: Cursor, now: Instant) -> Self {
         let cursor = Some(cursor);
-        Self { cursor, queued: false, again: false, drained: false, not_before: now, closed: false }
+        Self {
+            cursor,
+            queued: false,
+            again: false,
+            drained: false,
+            not_before: now,
+            closed: false,
+        }
     }
 }
 
 impl Generation {
     /// Where it can be opened.
     pub(super) fn location(&self) -> Location {
-        Location { path: self.path.clone(), inode: self.inode }
+        Location {
+            path: self.path.clone(),
+            inode: self.inode,
+        }
     }
 
     /// What happens to its unterminated last line.
     pub(super) fn last_line(&self) -> LastLine {
-        if self.phase == Phase::Ending { LastLine::IsSent } else { LastLine::Waits }
+        if self.phase == Phase::Ending {
+            LastLine::IsSent
+        } else {
+            LastLine::Waits
+        }
     }
 
     /// Notes that another file is at its path.
@@ -96,7 +110,12 @@ impl Generation {
     }
 
     /// Takes a cursor back from its pump.
-    pub(super) fn take_back(&mut self, outlet: usize, pumped: Pumped, now: Instant) -> Option<Head> {
+    pub(super) fn take_back(
+        &mut self,
+        outlet: usize,
+        pumped: Pumped,
+        now: Instant,
+    ) -> Option<Head> {
         let slot = &mut self.places[outlet];
         let moved = pumped.cursor.place.offset != self.len;
         self.len = self.len.max(pumped.cursor.place.offset);

@@ -97,7 +97,10 @@ struct Inode {
 impl Inode {
     fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        Ok(Self { dev: metadata.dev(), ino: metadata.ino() })
+        Ok(Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+        })
     }
 }
 

@@ -105,7 +105,12 @@ impl Pump {
             }
             _ => None,
         };
-        Pumped { cursor, file: self.file, end, head }
+        Pumped {
+            cursor,
+            file: self.file,
+            end,
+            head,
+        }
     }
 
     async fn opened(&mut self) -> io::Result<Option<Arc<File>>> {
@@ -118,13 +123,22 @@ impl Pump {
 
     async fn read(&self, file: Arc<File>, cursor: &mut Cursor) -> Result<End, End> {
         let start = cursor.place;
-        let mut buffer =
-            LineBuffer::new(self.pool.clone(), start.offset, start.mid_line, self.line_bytes_max);
+        let mut buffer = LineBuffer::new(
+            self.pool.clone(),
+            start.offset,
+            start.mid_line,
+            self.line_bytes_max,
+        );
         loop {
             if cursor.ledger.is_broken() {
                 return Err(End::Broken);
             }
-            let charge = self.outlet.sender.charge(CHUNK_BYTES).await.map_err(|_| End::Closed)?;
+            let charge = self
+                .outlet
+                .sender
+                .charge(CHUNK_BYTES)
+                .await
+                .map_err(|_| End::Closed)?;
             let (place, limit, handle) = (cursor.place, self.outlet.chunk_bytes, Arc::clone(&file));
             let read = on_pool(move || {
                 let found = hop(&handle, place, &mut buffer, limit)?;
@@ -135,8 +149,14 @@ impl Pump {
             match found {
                 Hop::More => {}
                 Hop::Changed(change) => return Err(End::Changed(change)),
-                Hop::Lines { lines, place, before, at_end } => {
-                    self.forward(cursor, lines, (place, before), (now, charge)).await?;
+                Hop::Lines {
+                    lines,
+                    place,
+                    before,
+                    at_end,
+                } => {
+                    self.forward(cursor, lines, (place, before), (now, charge))
+                        .await?;
                     if at_end && self.tail == LastLine::Waits {
                         return Ok(End::CaughtUp { unterminated: 0 });
                     }
@@ -149,7 +169,8 @@ impl Pump {
                     let last = on_pool(move || finish(&handle, &mut buffer)).await;
                     if let Some((lines, place)) = last.map_err(End::Failed)? {
                         let before = Vec::new();
-                        self.forward(cursor, Some(lines), (place, before), (now, charge)).await?;
+                        self.forward(cursor, Some(lines), (place, before), (now, charge))
+                            .await?;
                     }
                     return Ok(End::CaughtUp { unterminated: 0 });
                 }
@@ -168,7 +189,8 @@ impl Pump {
         let Some(lines) = lines else {
             // Only the rest of a cut line: passed over, and so settled at once, behind what was
             // sent before it.
-            self.checkpoints.advance(cursor.ledger.open(end.position()).settle());
+            let moved = cursor.ledger.open(end.position()).settle();
+            self.checkpoints.advance(moved.into_iter().collect());
             cursor.place = end;
             return Ok(());
         };
@@ -186,8 +208,18 @@ impl Pump {
             let charge = if place == end { charge.take() } else { None };
             let ack = cursor.ledger.open(place.position());
             let origin = Arc::clone(&self.origin);
-            let chunk = Chunk { origin, lines: part, time_ns, ack, charge };
-            self.outlet.sender.send(chunk).await.map_err(|_| End::Closed)?;
+            let chunk = Chunk {
+                origin,
+                lines: part,
+                time_ns,
+                ack,
+                charge,
+            };
+            self.outlet
+                .sender
+                .send(chunk)
+                .await
+                .map_err(|_| End::Closed)?;
         }
         cursor.place = end;
         Ok(())
@@ -218,7 +250,15 @@ fn parts(
             guard_of(&[before, sent].concat())
         };
         let offset = start.offset + done as u64;
-        let place = if to == lines.count() { end } else { Place { offset, guard, mid_line: false } };
+        let place = if to == lines.count() {
+            end
+        } else {
+            Place {
+                offset,
+                guard,
+                mid_line: false,
+            }
+        };
         parts.push((part, place));
         from = to;
     }
@@ -236,7 +276,10 @@ fn locate(location: &Location) -> io::Result<Option<Arc<File>>> {
         Err(error) => return Err(error),
     }
     let Inode { dev, ino } = location.inode;
-    let moved = location.path.parent().and_then(|dir| find_inode(dir, dev, ino));
+    let moved = location
+        .path
+        .parent()
+        .and_then(|dir| find_inode(dir, dev, ino));
     let file = moved.and_then(|path| open(&path).ok()).filter(is_it);
     Ok(file.map(Arc::new))
 }
@@ -254,6 +297,8 @@ pub(super) async fn on_pool<T: Send + 'static>(
 
 /// The time, in nanoseconds since 1970.
 pub(super) fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -26,21 +26,35 @@ pub(super) struct Place {
 impl Place {
     /// The first byte.
     pub(super) fn beginning() -> Self {
-        Self { offset: 0, guard: guard_of(&[]), mid_line: false }
+        Self {
+            offset: 0,
+            guard: guard_of(&[]),
+            mid_line: false,
+        }
     }
 
     /// A saved position; `None` for one that is not in a file.
     pub(super) fn from_position(position: &Position) -> Option<Self> {
         match position {
-            Position::File { offset, guard, mid_line } => {
-                Some(Self { offset: *offset, guard: *guard, mid_line: *mid_line })
-            }
+            Position::File {
+                offset,
+                guard,
+                mid_line,
+            } => Some(Self {
+                offset: *offset,
+                guard: *guard,
+                mid_line: *mid_line,
+            }),
             Position::Token { .. } | Position::Live => None,
         }
     }
 
     pub(super) fn position(&self) -> Position {
-        Position::File { offset: self.offset, guard: self.guard, mid_line: self.mid_line }
+        Position::File {
+            offset: self.offset,
+            guard: self.guard,
+            mid_line: self.mid_line,
+        }
     }
 
     /// The end of the file as it is now. An unterminated last line is passed over.
@@ -51,7 +65,11 @@ impl Place {
     fn at(file: &File, offset: u64) -> io::Result<Self> {
         let before = read_guarded(file, offset)?;
         let mid_line = before.last().is_some_and(|byte| *byte != b'\n');
-        Ok(Self { offset, guard: guard_of(&before), mid_line })
+        Ok(Self {
+            offset,
+            guard: guard_of(&before),
+            mid_line,
+        })
     }
 
     /// The start of the last `count` lines.
@@ -76,7 +94,11 @@ impl Place {
                 }
                 left -= 1;
                 if left == 0 {
-                    return Ok(Self { offset: after, guard: guard_at(file, after)?, mid_line: false });
+                    return Ok(Self {
+                        offset: after,
+                        guard: guard_at(file, after)?,
+                        mid_line: false,
+                    });
                 }
             }
             end = start;
@@ -141,7 +163,9 @@ pub(super) fn hop(
         return Ok(Hop::Changed(Change::Rewritten));
     }
     if read == 0 {
-        return Ok(Hop::End { unterminated: buffer.held() });
+        return Ok(Hop::End {
+            unterminated: buffer.held(),
+        });
     }
     buffer.commit(read);
     let at_end = read < wanted && len == offset + read as u64;
@@ -149,9 +173,16 @@ pub(super) fn hop(
         Some(taken) => {
             let place = after(file, &before, &taken)?;
             let at_end = at_end && buffer.held() == 0;
-            Ok(Hop::Lines { lines: taken.lines, place, before, at_end })
+            Ok(Hop::Lines {
+                lines: taken.lines,
+                place,
+                before,
+                at_end,
+            })
         }
-        None if at_end => Ok(Hop::End { unterminated: buffer.held() }),
+        None if at_end => Ok(Hop::End {
+            unterminated: buffer.held(),
+        }),
         None => Ok(Hop::More),
     }
 }
@@ -165,13 +196,28 @@ fn after(file: &File, before: &[u8], taken: &Taken) -> io::Result<Place> {
         // Cut or passed over: the raw bytes are in the file only.
         None => guard_at(file, taken.end)?,
     };
-    Ok(Place { offset: taken.end, guard, mid_line: taken.mid_line })
+    Ok(Place {
+        offset: taken.end,
+        guard,
+        mid_line: taken.mid_line,
+    })
 }
 
 /// Takes the unterminated rest as a line of its own.
 pub(super) fn finish(file: &File, buffer: &mut LineBuffer) -> io::Result<Option<(Lines, Place)>> {
-    let Some(Taken { lines: Some(lines), end, .. }) = buffer.finish() else { return Ok(None) };
-    let place = Place { offset: end, guard: guard_at(file, end)?, mid_line: false };
+    let Some(Taken {
+        lines: Some(lines),
+        end,
+        ..
+    }) = buffer.finish()
+    else {
+        return Ok(None);
+    };
+    let place = Place {
+        offset: end,
+        guard: guard_at(file, end)?,
+        mid_line: false,
+    };
     Ok(Some((lines, place)))
 }
 
@@ -209,11 +255,24 @@ mod tests {
         let start = Place::beginning();
         let mut buffer = buffer(start);
 
-        let Hop::Lines { lines, place, at_end, .. } = hop(&file, start, &mut buffer, LIMIT).unwrap() else {
+        let Hop::Lines {
+            lines,
+            place,
+            at_end,
+            ..
+        } = hop(&file, start, &mut buffer, LIMIT).unwrap()
+        else {
             panic!("two lines are there")
         };
         assert_eq!(lines.unwrap().bytes().as_ref(), b"one\ntwo\n");
-        assert_eq!(place, Place { offset: 8, guard: guard_of(b"one\ntwo\n"), mid_line: false });
+        assert_eq!(
+            place,
+            Place {
+                offset: 8,
+                guard: guard_of(b"one\ntwo\n"),
+                mid_line: false
+            }
+        );
         assert!(!at_end, "three bytes of a line are held");
 
         let Hop::End { unterminated } = hop(&file, place, &mut buffer, LIMIT).unwrap() else {
@@ -221,7 +280,9 @@ mod tests {
         };
         assert_eq!(unterminated, 3);
 
-        let (lines, place) = finish(&file, &mut buffer).unwrap().expect("an unterminated line");
+        let (lines, place) = finish(&file, &mut buffer)
+            .unwrap()
+            .expect("an unterminated line");
         assert_eq!(lines.bytes().as_ref(), b"thr\n");
         assert_eq!(place.offset, 11);
     }
@@ -236,7 +297,8 @@ mod tests {
 
         file.set_len(0).unwrap();
         let shrunk = hop(&file, place, &mut buffer(place), LIMIT).unwrap();
-        file.write_all_at(b"other line that is longer\n", 0).unwrap();
+        file.write_all_at(b"other line that is longer\n", 0)
+            .unwrap();
         let rewritten = hop(&file, place, &mut buffer(place), LIMIT).unwrap();
 
         assert!(matches!(shrunk, Hop::Changed(Change::Shrunk { len: 0 })));
@@ -257,7 +319,10 @@ mod tests {
             (long.as_bytes(), 3, 0),
         ];
         for (content, count, offset) in cases {
-            assert_eq!(Place::last_lines(&file(content), count).unwrap().offset, offset);
+            assert_eq!(
+                Place::last_lines(&file(content), count).unwrap().offset,
+                offset
+            );
         }
     }
 
@@ -265,6 +330,13 @@ mod tests {
     fn starting_at_the_end_passes_over_an_unterminated_line() {
         let place = Place::end(&file(b"one\ntw")).unwrap();
 
-        assert_eq!(place, Place { offset: 6, guard: guard_of(b"one\ntw"), mid_line: true });
+        assert_eq!(
+            place,
+            Place {
+                offset: 6,
+                guard: guard_of(b"one\ntw"),
+                mid_line: true
+            }
+        );
     }
 }

@@ -49,12 +49,19 @@ impl Watch {
         let watcher = watcher
             .inspect_err(|error| warn!(%error, "no file events: changes are found by looking"))
             .ok();
-        Self { watcher, shared, watched: HashSet::new(), said: false }
+        Self {
+            watcher,
+            shared,
+            watched: HashSet::new(),
+            said: false,
+        }
     }
 
     /// Watches exactly these directories. True where every one of them is watched.
     pub(super) fn set(&mut self, dirs: &HashSet<PathBuf>) -> bool {
-        let Some(watcher) = &mut self.watcher else { return false };
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
         for gone in self.watched.iter().filter(|dir| !dirs.contains(*dir)) {
             // It fails where the directory is gone, and with it its watch.
             let _ = watcher.unwatch(gone);
