@@ -45,6 +45,8 @@ pub struct Plan {
     pub host: String,
     /// What a source that cannot be read at the start means.
     pub first_attempts: FirstAttempts,
+    /// Whether sources run at the same time.
+    pub turns: Turns,
 }
 
 /// What it means that every source failed its first attempt.
@@ -54,6 +56,15 @@ pub enum FirstAttempts {
     MustSucceed,
     /// Nothing: they are tried for ever.
     MayFail,
+}
+
+/// Whether sources run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// All of them: their lines are merged.
+    Together,
+    /// One after the other, as they were named: for sources that end.
+    InOrder,
 }
 
 /// How a run ended.
@@ -253,6 +264,7 @@ impl Agent {
 
     fn start_sources(&mut self, queues: HashMap<Arc<str>, (Queue, SinkConfig)>) {
         let own_files: Arc<[PathBuf]> = own_files(&self.plan, queues.values().map(|(_, it)| it));
+        let mut started = Vec::new();
         for config in std::mem::take(&mut self.plan.sources) {
             let fed = queues
                 .values()
@@ -270,9 +282,19 @@ impl Agent {
                 first_attempt,
                 shutdown: self.stop.clone(),
             };
-            let name = Arc::clone(&config.name);
-            self.sources
-                .spawn(async move { (name, source::run(config, cx).await) });
+            started.push((config, cx));
+        }
+        match self.plan.turns {
+            Turns::Together => {
+                for (config, cx) in started {
+                    let name = Arc::clone(&config.name);
+                    self.sources
+                        .spawn(async move { (name, source::run(config, cx).await) });
+                }
+            }
+            Turns::InOrder => {
+                self.sources.spawn(in_order(started));
+            }
         }
     }
 
@@ -292,12 +314,13 @@ impl Agent {
                 }
                 Some(attempt) = self.attempts.next(), if attempts > 0 => {
                     attempts -= 1;
-                    if let Ok(Err(trouble)) = attempt {
-                        failed.push(trouble);
-                    }
+                    failed.extend(attempt.ok().and_then(Result::err));
                     let none = failed.len() == self.source_counters.len();
                     if none && self.plan.first_attempts == FirstAttempts::MustSucceed {
                         return Ended::NoSource(failed);
+                    }
+                    if attempts == 0 || self.plan.first_attempts == FirstAttempts::MayFail {
+                        failed.drain(..).for_each(|trouble| warn!("cannot read {trouble}"));
                     }
                 }
                 ended = self.sources.join_next() => match ended {
@@ -368,6 +391,20 @@ impl Agent {
             lost_bytes: sources.map(|it| it.lost_bytes.get()).sum(),
         }
     }
+}
+
+/// Runs sources one after the other; the first that can never go on ends them all.
+async fn in_order(
+    started: Vec<(SourceConfig, SourceContext)>,
+) -> (Arc<str>, Result<(), SourceError>) {
+    let mut last = Arc::from("");
+    for (config, cx) in started {
+        last = Arc::clone(&config.name);
+        if let Err(error) = source::run(config, cx).await {
+            return (last, Err(error));
+        }
+    }
+    (last, Ok(()))
 }
 
 fn source_ended(ended: Result<(Arc<str>, Result<(), SourceError>), JoinError>) {

@@ -9,11 +9,11 @@ use crate::config::{
 };
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
-pub const EXIT_CONFIG: u8 = 78;
+pub(super) const EXIT_CONFIG: u8 = 78;
 
 /// What `check` was asked.
 #[derive(Clone, Debug)]
-pub struct CheckOptions {
+pub(super) struct CheckOptions {
     /// The file; `-` is stdin, `None` the default place.
     pub config: Option<PathBuf>,
     /// Whether `${…}` is looked up; `--no-env` does not.
@@ -26,7 +26,7 @@ pub struct CheckOptions {
 
 /// What warnings do to the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warnings {
+pub(super) enum Warnings {
     /// They are shown.
     Allow,
     /// They are shown and fail the check.
@@ -34,7 +34,7 @@ pub enum Warnings {
 }
 
 /// Prints every error and warning to stderr, or what was found to be good.
-pub fn check(options: &CheckOptions) -> ExitCode {
+pub(super) fn check(options: &CheckOptions) -> ExitCode {
     let stderr = &mut io::stderr().lock();
     // If stderr is closed, the exit code is all that can still be said.
     ExitCode::from(report(options, &ProcessEnvironment, stderr).unwrap_or(EXIT_CONFIG))

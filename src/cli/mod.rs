@@ -56,7 +56,12 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 struct ConfigArgs {
     /// Configuration file, `-` for stdin [default: /etc/logweir/agent.toml and conf.d/*.toml]
-    #[arg(short, long = "config", value_name = "FILE", env = "LOGWEIR_CONFIG")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        env = "LOGWEIR_CONFIG"
+    )]
     path: Option<PathBuf>,
 }
 

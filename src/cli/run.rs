@@ -5,7 +5,7 @@ use tracing::{error, info};
 
 use super::signals::{OnHangup, Signals};
 use super::{ConfigArgs, Exit, host, runtime, say, stderr_color};
-use crate::agent::{self, Ended, FirstAttempts, Plan, Report};
+use crate::agent::{self, Ended, FirstAttempts, Plan, Report, Turns};
 use crate::config::{Config, ConfigInput, LoadOptions, ProcessEnvironment, References, load};
 use crate::telemetry;
 
@@ -87,6 +87,7 @@ async fn serve(config: Config) -> Exit {
         limit: None,
         host: host(),
         first_attempts: FirstAttempts::MayFail,
+        turns: Turns::Together,
     };
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async move {

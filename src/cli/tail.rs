@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::run::raise_open_files_limit;
 use super::signals::{Asked, OnHangup, Signals};
 use super::{ColorChoice, Exit, host, runtime, say};
-use crate::agent::{self, Ended, FirstAttempts, Plan, Report};
+use crate::agent::{self, Ended, FirstAttempts, Plan, Report, Turns};
 use crate::config::{ArgumentOptions, sources_from_arguments};
 use crate::encoding::{Format, Meta, Text};
 use crate::model::BatchLimits;
@@ -140,6 +140,10 @@ fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
         limit: args.limit,
         host: host(),
         first_attempts: FirstAttempts::MustSucceed,
+        turns: match follow {
+            Follow::Forever => Turns::Together,
+            Follow::UntilEnd => Turns::InOrder,
+        },
     })
 }
 

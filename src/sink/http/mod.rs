@@ -204,11 +204,8 @@ impl Sink for HttpSink {
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| response::retry_after(value.to_str().ok()?, Timestamp::now()));
-        let answer = match read_answer(&mut response).await {
-            Ok(answer) => answer,
-            // The status alone decides; the connection is closed and not used again.
-            Err(_) => Vec::new(),
-        };
+        // Without it the status alone decides; the connection is not used again.
+        let answer = read_answer(&mut response).await.unwrap_or_default();
         response::classify(status, after, &reason(&answer))
     }
 }

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
+use super::discover::find_inode;
 use super::identity::{Head, holds};
 use super::tail::Place;
 use super::{Inode, Start, open};
@@ -142,10 +143,34 @@ impl Registry {
         })
     }
 
-    /// Streams known from before that no file has claimed: they were moved or deleted while nobody
-    /// watched.
-    pub(super) fn unclaimed(&self) -> impl Iterator<Item = &StreamRecord> {
-        self.by_inode.values()
+    /// Finds known streams that were renamed inside their folder while nobody watched, each with
+    /// the path that it was known by. Blocks.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub(super) fn adopt_moved(&mut self) -> io::Result<Vec<(PathBuf, Adopted)>> {
+        let moved: Vec<StreamRecord> = self
+            .by_inode
+            .values()
+            .filter(|known| !still_there(known))
+            .cloned()
+            .collect();
+        let mut adopted = Vec::new();
+        for known in moved {
+            let old_path = PathBuf::from(&known.path);
+            let dir = old_path.parent().unwrap_or(Path::new("/"));
+            let Some(path) = find_inode(dir, known.dev, known.ino) else {
+                continue;
+            };
+            // A file that cannot be read is left for the next start.
+            let Ok(Some(found)) = Found::look(&path) else {
+                continue;
+            };
+            if self.is_continued(&known, &found)? {
+                adopted.push((old_path, self.adopt(found, Start::Beginning)?));
+            }
+        }
+        Ok(adopted)
     }
 
     /// The known stream that this file continues.

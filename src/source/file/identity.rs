@@ -33,11 +33,6 @@ impl Head {
         u32::try_from(self.0.len()).expect("at most 1024")
     }
 
-    /// True once it cannot grow any more.
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() == HEAD_BYTES
-    }
-
     pub(super) fn hash(&self) -> u64 {
         XxHash3_64::oneshot(&self.0)
     }

@@ -4,7 +4,7 @@
 //! a file's watch follows its inode and says nothing about its name.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{CreateKind, ModifyKind, RemoveKind};
@@ -86,11 +86,6 @@ impl Watch {
             }
         }
         complete
-    }
-
-    /// Forgets that a directory is watched: it was replaced by another of the same name.
-    pub(super) fn forget(&mut self, dir: &Path) {
-        self.watched.remove(dir);
     }
 
     /// Waits for hints and takes them. Cancel safe.
