@@ -91,6 +91,8 @@ pub struct Report {
     pub sources: usize,
     /// Lines that sinks own.
     pub lines: u64,
+    /// Connections of sources that were made again.
+    pub reconnects: u64,
     /// Deliveries that were tried again.
     pub retries: u64,
     /// Lines in dead-letter files.
@@ -385,6 +387,7 @@ impl Agent {
             ended,
             sources: self.source_counters.len(),
             lines: sum(|it| it.lines.get()),
+            reconnects: sources.clone().map(|it| it.reconnects.get()).sum(),
             retries: sum(|it| it.retries.get()),
             rejected: sum(|it| it.rejected.get()),
             truncated: sources.clone().map(|it| it.truncated.get()).sum(),

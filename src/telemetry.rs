@@ -28,6 +28,8 @@ pub struct SourceCounters {
     pub lines: Counter,
     /// Bytes of those lines.
     pub bytes: Counter,
+    /// Connections made again after one that was lost.
+    pub reconnects: Counter,
     /// Lines cut at `max_line`.
     pub truncated: Counter,
     /// Bytes that were given up: unread when their file was truncated or deleted.

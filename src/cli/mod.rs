@@ -1,7 +1,9 @@
 //! The command line: definitions, one file per command, and exit codes.
 
 mod check;
+mod output;
 mod run;
+mod show;
 mod signals;
 mod tail;
 
