@@ -11,6 +11,7 @@ pub mod encoding;
 pub mod framing;
 pub mod http;
 pub mod model;
+pub mod notes;
 pub mod queue;
 pub mod random;
 pub mod secret;

@@ -30,6 +30,10 @@ pub struct SourceCounters {
     pub bytes: Counter,
     /// Lines cut at `max_line`.
     pub truncated: Counter,
+    /// Connections made again after they had ended.
+    pub reconnects: Counter,
+    /// Messages and lines that were given up: too large, or torn by the end of a connection.
+    pub dropped: Counter,
     /// Bytes that were given up: unread when their file was truncated or deleted.
     pub lost_bytes: Counter,
 }

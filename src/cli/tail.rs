@@ -14,6 +14,7 @@ use crate::agent::{self, Ended, FirstAttempts, Plan, Report, Turns};
 use crate::config::{ArgumentOptions, sources_from_arguments};
 use crate::encoding::{Format, Meta, Text};
 use crate::model::BatchLimits;
+use crate::notes::Notes;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::SourceConfig;
 use crate::source::file::{Follow, Start};
@@ -143,6 +144,11 @@ fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
         turns: match follow {
             Follow::Forever => Turns::Together,
             Follow::UntilEnd => Turns::InOrder,
+        },
+        notes: if args.quiet {
+            Notes::silent()
+        } else {
+            Notes::terminal()
         },
     })
 }

@@ -8,7 +8,14 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 7] = [
     &["model", "secret"],
     &["framing", "encoding", "filter", "backoff"],
-    &["queue", "checkpoint", "telemetry", "http", "random"],
+    &[
+        "queue",
+        "checkpoint",
+        "telemetry",
+        "notes",
+        "http",
+        "random",
+    ],
     &["delivery"],
     &["source", "sink", "admin"],
     &["config"],
@@ -17,7 +24,7 @@ const LAYERS: [&[&str]; 7] = [
 
 /// What siblings in `source/` and `sink/` share, by name.
 const SHARED: [(&str, &[&str]); 2] = [
-    ("source", &["session", "http", "spool"]),
+    ("source", &["session", "fanout", "spool"]),
     ("sink", &["body"]),
 ];
 
