@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::ColorChoice;
+use super::{ColorChoice, host};
+use crate::agent::{FirstAttempts, Plan, Turns};
 use crate::encoding::{Format, Meta, Text};
 use crate::model::BatchLimits;
+use crate::notes::Notes;
 use crate::sink::{SinkConfig, SinkKind};
-use crate::source::SourceConfig;
+use crate::source::file::Label;
+use crate::source::{SourceConfig, SourceKind};
 
 /// Bytes in flight, and bytes written at once.
 const MEMORY_BYTES: usize = 8 << 20;
 const BATCH_BYTES: usize = 1 << 20;
+
+/// How long the end may take: whoever pressed Ctrl-C waits.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
@@ -57,15 +63,34 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 impl OutputArgs {
-    /// Standard output as the sink of all `sources`.
-    pub(super) fn sink(&self, sources: &[SourceConfig]) -> SinkConfig {
+    /// Merges `sources` to standard output, remembering nothing.
+    pub(super) fn plan(&self, sources: Vec<SourceConfig>) -> Plan {
+        let stdout = self.sink(&sources);
+        Plan {
+            sources,
+            sinks: vec![stdout],
+            state: None,
+            shutdown: SHUTDOWN,
+            limit: self.limit,
+            host: host(),
+            first_attempts: FirstAttempts::MustSucceed,
+            turns: Turns::Together,
+            notes: if self.quiet {
+                Notes::silent()
+            } else {
+                Notes::terminal()
+            },
+        }
+    }
+
+    fn sink(&self, sources: &[SourceConfig]) -> SinkConfig {
         SinkConfig {
             name: "stdout".into(),
             from: sources
                 .iter()
                 .map(|source| Arc::clone(&source.name))
                 .collect(),
-            format: Some(self.format()),
+            format: Some(self.format(sources)),
             batch: BatchLimits {
                 bytes: BATCH_BYTES,
                 lines: u64::MAX,
@@ -76,7 +101,7 @@ impl OutputArgs {
         }
     }
 
-    fn format(&self) -> Format {
+    fn format(&self, sources: &[SourceConfig]) -> Format {
         let terminal = std::io::stdout().is_terminal();
         match self.output {
             _ if self.raw => Format::Raw,
@@ -85,8 +110,17 @@ impl OutputArgs {
             OutputChoice::Json => Format::Json(Meta::default()),
             OutputChoice::Text | OutputChoice::Auto => Format::Text(Text {
                 color: colored(self.color),
+                labels: sources.iter().filter_map(label).collect(),
             }),
         }
+    }
+}
+
+/// The label of a source's lines, where it is known before they come.
+fn label(source: &SourceConfig) -> Option<Arc<str>> {
+    match &source.kind {
+        SourceKind::File(files) if files.label == Label::FileStem => None,
+        _ => Some(Arc::clone(&source.name)),
     }
 }
 

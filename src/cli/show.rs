@@ -2,6 +2,7 @@
 //! reader has gone; then says what was done.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,8 @@ use super::run::raise_open_files_limit;
 use super::signals::{Asked, OnHangup, Signals};
 use super::{Exit, runtime, say};
 use crate::agent::{self, Ended, Plan, Report};
-use crate::telemetry;
-
-/// How long the end may take: whoever pressed Ctrl-C waits.
-pub(super) const SHUTDOWN: Duration = Duration::from_secs(1);
+use crate::notes::Span;
+use crate::{telemetry, terminal};
 
 /// Why a run was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +78,11 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
             Err(_) => std::future::pending().await,
         }
     };
+    let waiting = waiting(plan.sources.len(), output);
     let ended = tokio::select! {
         ended = agent::run(plan, stop) => ended,
         () = at_once => return Exit::Interrupted,
+        never = waiting => match never {},
     };
     match ended {
         Ok(report) => {
@@ -90,7 +91,7 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
                 || stopped.get() == Some(Stop::ReaderGone);
             let exit = exit_code(&report, &asked);
             if !silent && !matches!(report.ended, Ended::NoSource(_) | Ended::SinkFailed(_)) {
-                say(format_args!("{}", summary(&report, started.elapsed())));
+                terminal::note(&summary(&report, started.elapsed()));
             }
             exit
         }
@@ -127,7 +128,7 @@ fn summary(report: &Report, elapsed: Duration) -> String {
         count(report.sources as u64, "source"),
         count(report.lines, "line"),
         count(report.reconnects, "reconnect"),
-        report.rejected
+        report.dropped + report.rejected
     );
     if report.truncated > 0 {
         text.push_str(&format!(", {} cut", report.truncated));
@@ -135,19 +136,21 @@ fn summary(report: &Report, elapsed: Duration) -> String {
     if report.lost_bytes > 0 {
         text.push_str(&format!(", {} lost", count(report.lost_bytes, "byte")));
     }
-    format!("{text}, {}", clock(elapsed.as_secs()))
+    let elapsed = Duration::from_secs(elapsed.as_secs());
+    format!("{text}, {}", Span(elapsed))
 }
 
 fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-fn clock(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
-        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
+/// Shows that nothing came yet; for ever, so that it never ends the run.
+async fn waiting(n_sources: usize, output: &OutputArgs) -> Infallible {
+    if !output.quiet {
+        let sources = count(n_sources as u64, "source");
+        terminal::spin(&format!("waiting for first data from {sources}")).await;
     }
+    std::future::pending().await
 }
 
 async fn elapsed(duration: Option<Duration>) {
@@ -196,6 +199,7 @@ mod tests {
             reconnects: 2,
             retries: 0,
             rejected: 0,
+            dropped: 0,
             truncated: 0,
             lost_bytes: 0,
         };

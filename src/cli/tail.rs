@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::output::OutputArgs;
-use super::{Exit, host, say, show};
-use crate::agent::{FirstAttempts, Plan, Turns};
+use super::{Exit, say, show};
+use crate::agent::{Plan, Turns};
 use crate::config::{ArgumentOptions, sources_from_arguments};
 use crate::source::file::{Follow, Start};
 
@@ -64,18 +64,12 @@ fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
     };
     let sources = sources_from_arguments(&args.sources, options)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let stdout = args.output.sink(&sources);
+    let plan = args.output.plan(sources);
     Ok(Plan {
-        sources,
-        sinks: vec![stdout],
-        state: None,
-        shutdown: show::SHUTDOWN,
-        limit: args.output.limit,
-        host: host(),
-        first_attempts: FirstAttempts::MustSucceed,
         turns: match follow {
             Follow::Forever => Turns::Together,
             Follow::UntilEnd => Turns::InOrder,
         },
+        ..plan
     })
 }
