@@ -1,6 +1,7 @@
 //! The command line: definitions, one file per command, and exit codes.
 
 mod check;
+mod network;
 mod run;
 mod signals;
 mod tail;
@@ -24,6 +25,8 @@ use crate::config::{Color, References};
   logweir tail /var/log/nginx/*.log             follow files, merged
   logweir tail app.log | jq -r ._msg            JSON lines in a pipe
   logweir tail --no-follow -n all -o raw a.log  like cat
+  logweir tail https://host/stream wss://host/feed    live streams
+  some-command | logweir tail - app.log         standard input, too
   logweir run -c agent.toml                     the service
   logweir check -c agent.toml                   is this configuration good?")]
 pub struct Cli {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
+use super::network::{self, NetworkArgs};
 use super::run::raise_open_files_limit;
 use super::signals::{Asked, OnHangup, Signals};
 use super::{ColorChoice, Exit, host, runtime, say};
@@ -29,7 +30,8 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// What to read, as [NAME=]LOCATION: a path, a quoted glob or a directory
+    /// What to read, as [NAME=]LOCATION: a path, a quoted glob, a directory, an http(s):// stream
+    /// (sse+ or lines+ in front forces its framing), a ws(s):// feed, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// What a line looks like; `auto` is text on a terminal, else json
@@ -57,6 +59,8 @@ pub(super) struct TailArgs {
     /// End after so long, for example 30s
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     duration: Option<Duration>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// When to use colours
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     color: ColorChoice,
@@ -129,8 +133,9 @@ fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
     let options = ArgumentOptions {
         start: args.lines,
         follow,
+        network: network::options(&args.network)?,
     };
-    let sources = sources_from_arguments(&args.sources, options)
+    let sources = sources_from_arguments(&args.sources, &options)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let stdout = stdout_sink(args, &sources);
     Ok(Plan {
