@@ -17,7 +17,7 @@ use reqwest::header::{
 };
 use reqwest::{Response, Url};
 
-use super::body::Body;
+use super::body::Bodies;
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::{Encoder, gzip};
 use crate::http::{ClientError, Tls, chain, client};
@@ -104,7 +104,7 @@ pub enum Compression {
 #[derive(Debug)]
 pub struct HttpSink {
     client: reqwest::Client,
-    encoder: Encoder,
+    bodies: Bodies,
     url: Url,
     /// What every request carries, to this origin only.
     private: HeaderMap,
@@ -145,7 +145,7 @@ impl HttpSink {
         }
         Ok(Self {
             client,
-            encoder,
+            bodies: Bodies::new(encoder),
             url,
             private: private_headers(config)?,
             public,
@@ -184,7 +184,7 @@ impl Sink for HttpSink {
     type Payload = Payload;
 
     fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Payload {
-        let body = Body::encode(&self.encoder, batch, part);
+        let body = self.bodies.encode(batch, part);
         let pieces = match self.compression {
             Compression::None => body.pieces,
             Compression::Gzip(level) => vec![gzip(&body.into_bytes(), level).into()],
