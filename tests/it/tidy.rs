@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up; a module uses modules of lower layers only.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["model", "secret"],
     &["framing", "encoding", "filter", "backoff"],
     &["queue", "checkpoint", "telemetry", "http", "random"],
     &["delivery"],
     &["source", "sink", "admin"],
     &["config"],
-    &["agent", "cli"],
+    &["agent"],
+    &["cli"],
 ];
 
 /// What siblings in `source/` and `sink/` share, by name.
