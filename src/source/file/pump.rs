@@ -234,7 +234,8 @@ fn parts(
     before: &[u8],
     lines_max: u32,
 ) -> Vec<(Lines, Place)> {
-    if lines.count() <= lines_max || !lines.is_untouched() {
+    // Behind the rest of a cut line the first byte's offset is not the start's.
+    if lines.count() <= lines_max || !lines.is_untouched() || start.mid_line {
         return vec![(lines, end)];
     }
     let mut parts = Vec::new();
@@ -262,7 +263,7 @@ fn parts(
         parts.push((part, place));
         from = to;
     }
-    debug_assert!(start.mid_line || start.offset + done as u64 == end.offset);
+    debug_assert_eq!(start.offset + done as u64, end.offset);
     parts
 }
 

@@ -171,7 +171,7 @@ pub(super) fn hop(
     let at_end = read < wanted && len == offset + read as u64;
     match buffer.take() {
         Some(taken) => {
-            let place = after(file, &before, &taken)?;
+            let place = after(file, place.offset, &before, &taken)?;
             let at_end = at_end && buffer.held() == 0;
             Ok(Hop::Lines {
                 lines: taken.lines,
@@ -187,14 +187,17 @@ pub(super) fn hop(
     }
 }
 
-/// Where reading stands after `taken`; `before` is what the guard of the place before covers.
-fn after(file: &File, before: &[u8], taken: &Taken) -> io::Result<Place> {
+/// Where reading stands after `taken`, which began at `from`; `before` is what the guard of `from`
+/// covers.
+fn after(file: &File, from: u64, before: &[u8], taken: &Taken) -> io::Result<Place> {
     let untouched = taken.lines.as_ref().filter(|lines| lines.is_untouched());
     let guard = match untouched {
         Some(lines) if lines.bytes().len() >= GUARD_BYTES => guard_of(lines.bytes()),
-        Some(lines) => guard_of(&[before, lines.bytes()].concat()),
+        Some(lines) if from + lines.bytes().len() as u64 == taken.end => {
+            guard_of(&[before, lines.bytes()].concat())
+        }
         // Cut or passed over: the raw bytes are in the file only.
-        None => guard_at(file, taken.end)?,
+        _ => guard_at(file, taken.end)?,
     };
     Ok(Place {
         offset: taken.end,
