@@ -42,7 +42,7 @@ fn an_unknown_key_is_shown_at_its_place_with_a_suggestion() {
         &[
             "error: unknown key `strat` in source `app`\n",
             "agent.toml:3:1\n",
-            "\n3 | strat = \"end\"\n",
+            "\n 3 | strat = \"end\"\n",
             "^^^^^ did you mean `start`?\n",
             "note: keys of a file source: ",
         ],

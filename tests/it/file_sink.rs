@@ -156,14 +156,14 @@ fn a_full_disk_is_a_pause_that_loses_nothing() {
     agent.wait_said(&["out", "o space left"]);
     agent.wait_idle();
     assert!(agent.status().is_none(), "it ended: {}", agent.said());
-    let ended = agent.stop();
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(
-        ended.stderr.matches("o space left").count(),
+        agent.said().matches("o space left").count(),
         1,
         "{}",
-        ended.stderr
+        agent.said()
     );
+    let ended = agent.stop();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
 
     let agent = start(&dir);
     let last = plan.text();

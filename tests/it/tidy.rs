@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up; a module uses modules of lower layers only.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["model", "secret"],
     &["framing", "encoding", "filter", "backoff"],
     &[
@@ -19,7 +19,8 @@ const LAYERS: [&[&str]; 7] = [
     &["delivery"],
     &["source", "sink", "admin"],
     &["config"],
-    &["agent", "cli"],
+    &["agent"],
+    &["cli"],
 ];
 
 /// What siblings in `source/` and `sink/` share, by name.

@@ -240,17 +240,18 @@ impl Agent {
         self.child.try_wait().expect("waits for logweir")
     }
 
-    /// The most memory that was ever resident, in KiB.
+    /// The most memory of its own that was ever resident, in KiB: without the pages of the program
+    /// file, of which a debug build has ten times as many as a release.
     pub(crate) fn peak_kib(&self) -> u64 {
         let status = self.proc("status");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .expect("has VmHWM");
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .expect("VmHWM is a number")
+        let kib = |key: &str| -> u64 {
+            let value = status.lines().find_map(|line| line.strip_prefix(key));
+            let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
+            value
+                .and_then(|value| value.parse().ok())
+                .expect("logweir runs")
+        };
+        kib("VmHWM:").saturating_sub(kib("RssFile:"))
     }
 
     /// Processor time used so far.

@@ -147,13 +147,13 @@ fn an_unreadable_file_is_named_once_and_does_not_stop_the_others() {
     let beside = beside.ended();
 
     alone.failed(69, &["secret.log", "ermission denied"]);
-    assert_eq!(
-        alone.stderr.matches("ermission denied").count(),
-        1,
-        "{}",
-        alone.stderr
-    );
     beside.failed(0, &["secret.log"]);
+    let beside_said = &beside.stderr[alone.stderr.len()..];
+    assert_eq!(
+        beside_said.matches("ermission denied").count(),
+        1,
+        "{beside_said}"
+    );
     assert_eq!(beside.stdout, b"one\n");
 }
 
@@ -181,7 +181,7 @@ fn ctrl_c_flushes_summarises_and_ends_as_sigint() {
     agent.signal(Signal::INT);
     let ended = agent.wait_for(PATIENCE);
 
-    ended.failed(130, &["= 1 source, 1 line"]);
+    ended.failed(130, &["= 1 source", "1 line"]);
     assert_eq!(ended.stdout, b"one\n");
 }
 
