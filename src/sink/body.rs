@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 
 use crate::delivery::Part;
@@ -11,6 +13,17 @@ use crate::queue::Chunk;
 
 /// Raw chunks below this are copied together: a system call costs more than the copy.
 const COPY_BELOW_BYTES: usize = 32 * 1024;
+
+/// Encoded bodies kept for the next encoding: one is in flight while another is filled.
+const IDLE_BODIES_MAX: usize = 2;
+
+/// Encodes parts of batches into buffers that are used again. Fresh ones would cost page faults,
+/// and the allocator would keep one for each thread that ever encoded.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    encoder: Encoder,
+    idle: Arc<Mutex<Vec<Vec<u8>>>>,
+}
 
 /// Encoded bytes in order, in as few pieces as copying allows.
 #[derive(Clone, Debug, Default)]
@@ -23,17 +36,26 @@ pub struct Body {
     pub(super) lines: u64,
 }
 
-impl Body {
+impl Bodies {
+    pub(super) fn new(encoder: Encoder) -> Self {
+        let idle = Arc::default();
+        Self { encoder, idle }
+    }
+
+    /// True where lines leave as they came.
+    pub(super) fn is_raw(&self) -> bool {
+        self.encoder.is_raw()
+    }
+
     /// Encodes a part of a batch. Large raw chunks are shared, never copied.
-    pub(super) fn encode(encoder: &Encoder, batch: &Batch<Chunk>, part: &Part) -> Self {
+    pub(super) fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Body {
         let mut body = Body::default();
-        // JSON with metadata is about half as large again as the lines.
-        let estimate = if encoder.is_raw() {
-            0
-        } else {
-            batch.weight.bytes * 7 / 4 + 4096
-        };
-        let mut open = Vec::with_capacity(estimate);
+        let mut open = Vec::new();
+        if !self.is_raw() {
+            open = self.take();
+            // JSON with metadata is about half as large again as the lines.
+            open.reserve(batch.weight.bytes * 7 / 4 + 4096);
+        }
         for run in part
             .which
             .runs(batch.items.iter().map(|chunk| chunk.lines.count()))
@@ -42,17 +64,59 @@ impl Body {
             let time_ns = chunk.time_ns + i64::from(run.lines.start);
             let lines = chunk.lines.slice(run.lines);
             body.lines += u64::from(lines.count());
-            if encoder.is_raw() && lines.bytes().len() >= COPY_BELOW_BYTES {
+            if self.is_raw() && lines.bytes().len() >= COPY_BELOW_BYTES {
                 body.push(std::mem::take(&mut open).into());
                 body.push(lines.bytes().clone());
             } else {
-                encoder.append(&mut open, &chunk.origin, time_ns, &lines);
+                self.encoder
+                    .append(&mut open, &chunk.origin, time_ns, &lines);
             }
         }
-        body.push(open.into());
+        if self.is_raw() {
+            body.push(open.into());
+        } else {
+            body.push(self.share(open));
+        }
         body
     }
 
+    fn take(&self) -> Vec<u8> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop().unwrap_or_default()
+    }
+
+    fn share(&self, buffer: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Reused {
+            buffer,
+            idle: Arc::clone(&self.idle),
+        })
+    }
+}
+
+/// A body's buffer, which goes back with its last reference.
+struct Reused {
+    buffer: Vec<u8>,
+    idle: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl AsRef<[u8]> for Reused {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Reused {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_BODIES_MAX {
+            idle.push(buffer);
+        }
+    }
+}
+
+impl Body {
     fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.len += piece.len();

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use twox_hash::XxHash3_64;
 
-use super::body::Body;
+use super::body::{Bodies, Body};
 use crate::checkpoint::{Checkpoints, CursorRecord, Intent, OutputId, to_record};
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::Encoder;
@@ -59,7 +59,7 @@ pub struct FileSink(Arc<Inner>);
 struct Inner {
     name: Arc<str>,
     config: FileSinkConfig,
-    encoder: Encoder,
+    bodies: Bodies,
     checkpoints: Checkpoints,
     output: Mutex<Option<Output>>,
 }
@@ -109,7 +109,7 @@ impl FileSink {
         Self(Arc::new(Inner {
             name,
             config,
-            encoder,
+            bodies: Bodies::new(encoder),
             checkpoints,
             output,
         }))
@@ -120,7 +120,7 @@ impl Sink for FileSink {
     type Payload = Arc<Payload>;
 
     fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Arc<Payload> {
-        let body = Body::encode(&self.0.encoder, batch, part);
+        let body = self.0.bodies.encode(batch, part);
         let mut crc = crc32fast::Hasher::new();
         body.pieces.iter().for_each(|piece| crc.update(piece));
         let after = cursors_after(batch);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::task::spawn_blocking;
 
-use super::body::Body;
+use super::body::{Bodies, Body};
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::Encoder;
 use crate::model::Batch;
@@ -20,7 +20,7 @@ use crate::terminal;
 /// Writes lines to this process's standard output.
 #[derive(Debug)]
 pub struct StdoutSink {
-    encoder: Encoder,
+    bodies: Bodies,
     /// A duplicate of file descriptor 1: `std::io::stdout()` would flush at every newline.
     out: Arc<File>,
     /// Lines still wanted; absent without a limit.
@@ -35,7 +35,7 @@ impl StdoutSink {
     pub fn open(encoder: Encoder, limit: Option<u64>) -> io::Result<Self> {
         let out = Arc::new(File::from(io::stdout().as_fd().try_clone_to_owned()?));
         Ok(Self {
-            encoder,
+            bodies: Bodies::new(encoder),
             out,
             wanted: limit.map(AtomicU64::new),
         })
@@ -69,7 +69,7 @@ impl Sink for StdoutSink {
     type Payload = Body;
 
     fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Body {
-        Body::encode(&self.encoder, batch, part)
+        self.bodies.encode(batch, part)
     }
 
     async fn deliver(&self, body: &Body) -> Result<(), SinkError> {

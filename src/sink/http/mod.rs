@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 
-use super::body::Body;
+use super::body::Bodies;
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::{Encoder, gzip};
 use crate::http::{ClientError, Credentials, Tls, chain, client, redirect_target, retry_after};
@@ -94,7 +94,7 @@ pub enum Compression {
 #[derive(Debug)]
 pub struct HttpSink {
     client: reqwest::Client,
-    encoder: Encoder,
+    bodies: Bodies,
     url: Url,
     /// What every request carries, to this origin only.
     private: HeaderMap,
@@ -135,7 +135,7 @@ impl HttpSink {
         }
         Ok(Self {
             client,
-            encoder,
+            bodies: Bodies::new(encoder),
             url,
             private: config.credentials.headers()?,
             public,
@@ -174,7 +174,7 @@ impl Sink for HttpSink {
     type Payload = Payload;
 
     fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Payload {
-        let body = Body::encode(&self.encoder, batch, part);
+        let body = self.bodies.encode(batch, part);
         let pieces = match self.compression {
             Compression::None => body.pieces,
             Compression::Gzip(level) => vec![gzip(&body.into_bytes(), level).into()],

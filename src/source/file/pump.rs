@@ -68,6 +68,8 @@ pub(super) enum LastLine {
 pub(super) struct Pumped {
     pub(super) cursor: Cursor,
     pub(super) file: Option<Arc<File>>,
+    /// Which file it read.
+    pub(super) inode: Inode,
     pub(super) end: End,
     /// The fingerprint, where it was asked for.
     pub(super) head: Option<Head>,
@@ -108,6 +110,7 @@ impl Pump {
         Pumped {
             cursor,
             file: self.file,
+            inode: self.location.inode,
             end,
             head,
         }
@@ -234,7 +237,8 @@ fn parts(
     before: &[u8],
     lines_max: u32,
 ) -> Vec<(Lines, Place)> {
-    if lines.count() <= lines_max || !lines.is_untouched() {
+    // Behind the rest of a cut line the first byte's offset is not the start's.
+    if lines.count() <= lines_max || !lines.is_untouched() || start.mid_line {
         return vec![(lines, end)];
     }
     let mut parts = Vec::new();
@@ -262,7 +266,7 @@ fn parts(
         parts.push((part, place));
         from = to;
     }
-    debug_assert!(start.mid_line || start.offset + done as u64 == end.offset);
+    debug_assert_eq!(start.offset + done as u64, end.offset);
     parts
 }
 

@@ -57,6 +57,41 @@ impl Place {
         }
     }
 
+    /// True where a file of `len` bytes still holds what was read up to here.
+    pub(super) fn is_held_by(&self, file: &File, len: u64) -> io::Result<bool> {
+        Ok(self.offset <= len && guard_at(file, self.offset)? == self.guard)
+    }
+
+    /// The first data behind a hole at the start, which a writer without `O_APPEND` leaves when its
+    /// file is truncated under it; and the length of the hole.
+    pub(super) fn behind_hole(file: &File) -> io::Result<(Self, u64)> {
+        /// A hole ends at a block's edge; the NULs up to the first byte are in that block.
+        const BLOCK_BYTES: usize = 64 * 1024;
+        let len = file.metadata()?.len();
+        let data = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0)) {
+            Ok(data) => data,
+            // Nothing but hole, or a file system that does not tell.
+            Err(rustix::io::Errno::NXIO) => len,
+            Err(_) => 0,
+        };
+        let mut block = vec![0; BLOCK_BYTES];
+        let read = super::identity::read_full_at(file, &mut block, data)?;
+        let zeros = block[..read].iter().take_while(|byte| **byte == 0).count() as u64;
+        if data == 0 && zeros < 512 {
+            return Ok((Self::beginning(), 0));
+        }
+        let offset = data + zeros;
+        let guard = guard_at(file, offset)?;
+        Ok((
+            Self {
+                offset,
+                guard,
+                mid_line: false,
+            },
+            offset,
+        ))
+    }
+
     /// The end of the file as it is now. An unterminated last line is passed over.
     pub(super) fn end(file: &File) -> io::Result<Self> {
         Self::at(file, file.metadata()?.len())
@@ -171,7 +206,7 @@ pub(super) fn hop(
     let at_end = read < wanted && len == offset + read as u64;
     match buffer.take() {
         Some(taken) => {
-            let place = after(file, &before, &taken)?;
+            let place = after(file, place.offset, &before, &taken)?;
             let at_end = at_end && buffer.held() == 0;
             Ok(Hop::Lines {
                 lines: taken.lines,
@@ -187,14 +222,17 @@ pub(super) fn hop(
     }
 }
 
-/// Where reading stands after `taken`; `before` is what the guard of the place before covers.
-fn after(file: &File, before: &[u8], taken: &Taken) -> io::Result<Place> {
+/// Where reading stands after `taken`, which began at `from`; `before` is what the guard of `from`
+/// covers.
+fn after(file: &File, from: u64, before: &[u8], taken: &Taken) -> io::Result<Place> {
     let untouched = taken.lines.as_ref().filter(|lines| lines.is_untouched());
     let guard = match untouched {
         Some(lines) if lines.bytes().len() >= GUARD_BYTES => guard_of(lines.bytes()),
-        Some(lines) => guard_of(&[before, lines.bytes()].concat()),
+        Some(lines) if from + lines.bytes().len() as u64 == taken.end => {
+            guard_of(&[before, lines.bytes()].concat())
+        }
         // Cut or passed over: the raw bytes are in the file only.
-        None => guard_at(file, taken.end)?,
+        _ => guard_at(file, taken.end)?,
     };
     Ok(Place {
         offset: taken.end,
