@@ -58,7 +58,7 @@ fn delays(others: &[String]) -> Vec<Duration> {
     let dir = Dir::new();
     let clock = clock().url("clock=http", "/");
     // grep, for this program without optimization would be what is slow.
-    let script = r#""$@" | exec grep --line-buffered '"_source":"clock"'"#;
+    let script = r#""$@" | exec timeout 25 grep --line-buffered '"_source":"clock"'"#;
     let args = [
         &["tail", "-q", "-o", "json", &clock],
         &others.iter().map(String::as_str).collect::<Vec<_>>()[..],
