@@ -214,11 +214,20 @@ fn load(path: &Path) -> io::Result<State> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(state),
-        Err(error) => return Err(error),
+        Err(error) => {
+            set_aside(path, &error.to_string())?;
+            return Ok(state);
+        }
     };
     let Some(body) = bytes.strip_prefix(journal::HEADER.as_bytes()) else {
         if !bytes.is_empty() {
-            set_aside(path, &bytes)?;
+            let other_version = bytes.starts_with(journal::HEADER_NAME.as_bytes());
+            let reason = if other_version {
+                "it is of another version"
+            } else {
+                "it is not a journal"
+            };
+            set_aside(path, reason)?;
         }
         return Ok(state);
     };
@@ -241,13 +250,8 @@ fn load(path: &Path) -> io::Result<State> {
     Ok(state)
 }
 
-fn set_aside(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     let aside = aside_path(path);
-    let reason = if bytes.starts_with(journal::HEADER_NAME.as_bytes()) {
-        "it is of another version"
-    } else {
-        "it is not a journal"
-    };
     std::fs::rename(path, &aside)?;
     warn!(
         path = %path.display(), moved_to = %aside.display(), reason,

@@ -1,3 +1,5 @@
+//! Whole encoders against tables and fixtures.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

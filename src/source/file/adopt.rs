@@ -1,18 +1,18 @@
 //! Deciding what a file is when it is first seen at a path: one that is known from before, or a new
 //! one, and where each sink's reading of it starts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::discover::find_inode;
-use super::identity::{Head, holds};
+use super::identity::{Head, guard_at};
 use super::tail::Place;
 use super::{Inode, Start, open};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
@@ -54,10 +54,29 @@ impl Found {
 
 /// What a found file turned out to be.
 #[derive(Debug)]
+pub(super) enum Decision {
+    /// A stream to read.
+    Read(Box<Adopted>),
+    /// A copy of a file that is read already.
+    Copy,
+    /// It cannot be told before what it may be a copy of has been looked at.
+    Later,
+}
+
+/// A file that is read from now on.
+#[derive(Debug)]
 pub(super) struct Adopted {
     pub(super) found: Found,
     pub(super) record: StreamRecord,
     /// Where each sink starts, in the order of the sinks.
+    pub(super) places: Vec<Place>,
+}
+
+/// A generation that is read now, as far as deciding on its copies needs it.
+#[derive(Clone, Debug)]
+pub(super) struct Living {
+    pub(super) record: StreamRecord,
+    pub(super) file: Option<Arc<File>>,
     pub(super) places: Vec<Place>,
 }
 
@@ -67,54 +86,84 @@ pub(super) struct Registry {
     source: Arc<str>,
     sinks: Vec<Arc<str>>,
     checkpoints: Checkpoints,
-    by_inode: HashMap<Inode, StreamRecord>,
+    /// Streams that no file has claimed in this process. Several can have had the same inode.
+    by_inode: HashMap<Inode, Vec<StreamRecord>>,
 }
 
 impl Registry {
-    pub(super) fn new(source: Arc<str>, sinks: Vec<Arc<str>>, checkpoints: Checkpoints) -> Self {
-        let known = checkpoints
-            .streams(&source)
-            .into_iter()
-            .filter(|stream| !stream.ended);
-        let by_inode = known.map(|stream| (inode_of(&stream), stream)).collect();
-        Self {
+    /// Loads what is known. Ended streams that were not seen for `forget_after` are forgotten.
+    pub(super) fn new(
+        source: Arc<str>,
+        sinks: Vec<Arc<str>>,
+        checkpoints: Checkpoints,
+        forget_after: Duration,
+    ) -> io::Result<Self> {
+        let mut by_inode: HashMap<Inode, Vec<StreamRecord>> = HashMap::new();
+        let oldest = now_s().saturating_sub(forget_after.as_secs());
+        for stream in checkpoints.streams(&source) {
+            if stream.ended && stream.seen < oldest {
+                checkpoints.forget(&source, &stream.id)?;
+            } else {
+                by_inode.entry(inode_of(&stream)).or_default().push(stream);
+            }
+        }
+        Ok(Self {
             source,
             sinks,
             checkpoints,
             by_inode,
-        }
+        })
     }
 
-    /// Decides what a file is, and remembers it before its first line is sent. Blocks.
+    /// Decides what a file is, and remembers it before its first line is sent. `living` are the
+    /// generations that it may be a copy of. Blocks.
     ///
     /// # Errors
     /// The file cannot be read, or the journal cannot be written.
-    pub(super) fn adopt(&mut self, found: Found, start: Start) -> io::Result<Adopted> {
+    pub(super) fn adopt(
+        &mut self,
+        found: Found,
+        start: Start,
+        living: &[Living],
+    ) -> io::Result<Decision> {
         if let Some(record) = self.claim(&found)? {
-            let places = self.resume(&record, &found)?;
-            let record = StreamRecord {
-                path: found.path.display().to_string(),
-                dev: found.inode.dev,
-                ino: found.inode.ino,
-                head_len: found.head.len(),
-                head_hash: found.head.hash(),
-                seen: now_s(),
-                ..record
-            };
-            self.checkpoints
-                .register(vec![record.clone()], self.cursors(&record, &places))?;
-            return Ok(Adopted {
-                found,
-                record,
-                places,
-            });
+            return Ok(Decision::Read(Box::new(self.resume_as(record, found)?)));
+        }
+        for other in living {
+            match copy_of(&found, other)? {
+                CopyOf::Yes => return Ok(Decision::Copy),
+                CopyOf::Perhaps => return Ok(Decision::Later),
+                CopyOf::No => {}
+            }
         }
         let place = match start {
             Start::Beginning => Place::beginning(),
             Start::End => Place::end(&found.file)?,
             Start::LastLines(count) => Place::last_lines(&found.file, count)?,
         };
-        self.begin(found, place)
+        Ok(Decision::Read(Box::new(self.begin(found, place)?)))
+    }
+
+    /// Goes on with a known stream in the file that was found.
+    fn resume_as(&mut self, record: StreamRecord, found: Found) -> io::Result<Adopted> {
+        let places = self.resume(&record, &found)?;
+        let record = StreamRecord {
+            path: found.path.display().to_string(),
+            dev: found.inode.dev,
+            ino: found.inode.ino,
+            head_len: found.head.len(),
+            head_hash: found.head.hash(),
+            seen: now_s(),
+            ended: false,
+            ..record
+        };
+        self.checkpoints
+            .register(vec![record.clone()], self.cursors(&record, &places))?;
+        Ok(Adopted {
+            found,
+            record,
+            places,
+        })
     }
 
     /// Makes a new stream of a file, whatever was known of it.
@@ -143,64 +192,108 @@ impl Registry {
         })
     }
 
-    /// Finds known streams that were renamed inside their folder while nobody watched, each with
-    /// the path that it was known by. Blocks.
+    /// Finds known streams whose files were moved inside their folder while nobody watched, or
+    /// copied there before they were truncated; each with the path that it was known by. Blocks.
     ///
     /// # Errors
     /// The journal cannot be written.
     pub(super) fn adopt_moved(&mut self) -> io::Result<Vec<(PathBuf, Adopted)>> {
-        let moved: Vec<StreamRecord> = self
+        let known: Vec<StreamRecord> = self
             .by_inode
             .values()
-            .filter(|known| !still_there(known))
+            .flatten()
+            .filter(|known| !known.ended)
             .cloned()
             .collect();
         let mut adopted = Vec::new();
-        for known in moved {
-            let old_path = PathBuf::from(&known.path);
-            let dir = old_path.parent().unwrap_or(Path::new("/"));
-            let Some(path) = find_inode(dir, known.dev, known.ino) else {
+        for record in known {
+            let path = PathBuf::from(&record.path);
+            if self.is_at(&record, &path)? {
                 continue;
-            };
-            // A file that cannot be read is left for the next start.
-            let Ok(Some(found)) = Found::look(&path) else {
-                continue;
-            };
-            if self.is_continued(&known, &found)? {
-                adopted.push((old_path, self.adopt(found, Start::Beginning)?));
+            }
+            if let Some(found) = self.moved_to(&record, &path)? {
+                self.remove(&record);
+                adopted.push((path, self.resume_as(record, found)?));
+            } else if still_there(&record) {
+                // Its inode holds something else now, and what it held is nowhere.
+                self.remove(&record);
+                let ended = StreamRecord {
+                    ended: true,
+                    ..record
+                };
+                self.checkpoints.register(vec![ended], Vec::new())?;
             }
         }
         Ok(adopted)
     }
 
-    /// The known stream that this file continues.
+    /// True where the stream's own file is at its path and still holds what was read of it.
+    fn is_at(&self, record: &StreamRecord, path: &Path) -> io::Result<bool> {
+        // What cannot be looked at now is not judged.
+        let Ok(Some(found)) = Found::look(path) else {
+            return Ok(path.exists());
+        };
+        Ok(found.inode == inode_of(record) && self.is_continued(record, &found)?)
+    }
+
+    /// Where a stream's content is now: the same inode under another name, or a copy.
+    fn moved_to(&self, record: &StreamRecord, path: &Path) -> io::Result<Option<Found>> {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        if let Some(path) = find_inode(dir, record.dev, record.ino)
+            && let Ok(Some(found)) = Found::look(&path)
+            && self.is_continued(record, &found)?
+        {
+            return Ok(Some(found));
+        }
+        let places = self.resume_places(record);
+        Ok(find_copy(path, record, &places))
+    }
+
+    fn remove(&mut self, record: &StreamRecord) {
+        if let Some(same) = self.by_inode.get_mut(&inode_of(record)) {
+            same.retain(|other| other.id != record.id);
+        }
+    }
+
+    /// The known stream that this file continues: the same inode, the same beginning, and what was
+    /// read of it unchanged.
     fn claim(&mut self, found: &Found) -> io::Result<Option<StreamRecord>> {
-        if let Some(known) = self.by_inode.get(&found.inode) {
-            if self.is_continued(known, found)? {
-                return Ok(self.by_inode.remove(&found.inode));
+        let Some(known) = self.by_inode.get(&found.inode) else {
+            return self.claim_by_path(found);
+        };
+        for (index, record) in known.iter().enumerate() {
+            if self.is_continued(record, found)? {
+                let same = self.by_inode.get_mut(&found.inode);
+                return Ok(same.map(|same| same.swap_remove(index)));
             }
-            warn!(
+        }
+        if let Some(known) = known.first() {
+            info!(
                 source = %self.source, path = %found.path.display(), ino = found.inode.ino,
                 known_path = known.path, known_head_len = known.head_len,
                 known_head_hash = known.head_hash, head_len = found.head.len(),
                 head_hash = found.head.hash(), len = found.len,
                 "another file has the inode of a known one: it is read from its start"
             );
-            return Ok(None);
         }
-        // Device numbers change over a reboot, and copies have other inodes: then the content
-        // decides. Fingerprint alone never suffices, many files begin alike.
-        let mut same = None;
-        for known in self.by_inode.values().filter(|known| known.head_len > 0) {
-            if found.head.continues(known) && self.is_continued(known, found)? {
-                let gone = !still_there(known);
-                if gone {
-                    same = Some(inode_of(known));
-                    break;
-                }
+        Ok(None)
+    }
+
+    /// Device numbers change over a reboot and restores change inodes: then path and content decide
+    /// together. Content alone never suffices, many files begin alike.
+    fn claim_by_path(&mut self, found: &Found) -> io::Result<Option<StreamRecord>> {
+        let path = found.path.display().to_string();
+        let same_path = |it: &&StreamRecord| it.path == path && it.head_len > 0;
+        let known = self.by_inode.values().flatten().filter(same_path);
+        for record in known {
+            let read = self.resume_places(record).iter().any(|it| it.offset > 0);
+            if read && !still_there(record) && self.is_continued(record, found)? {
+                let record = record.clone();
+                self.remove(&record);
+                return Ok(Some(record));
             }
         }
-        Ok(same.and_then(|inode| self.by_inode.remove(&inode)))
+        Ok(None)
     }
 
     /// True where the file begins as the stream did and still holds what was read of it.
@@ -208,12 +301,20 @@ impl Registry {
         if !found.head.continues(known) {
             return Ok(false);
         }
-        for (_, position) in self.checkpoints.positions(&known.source, &known.id) {
-            if !holds(&found.file, found.len, &position)? {
+        for place in self.resume_places(known) {
+            if !place.is_held_by(&found.file, found.len)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn resume_places(&self, record: &StreamRecord) -> Vec<Place> {
+        let positions = self.checkpoints.positions(&record.source, &record.id);
+        let places = positions.iter();
+        places
+            .filter_map(|(_, at)| Place::from_position(at))
+            .collect()
     }
 
     /// Each sink's place in a known stream. A sink that is new to it starts where the others are.
@@ -255,7 +356,130 @@ impl Registry {
     }
 }
 
-fn inode_of(record: &StreamRecord) -> Inode {
+/// Whether a file is a copy of one that is read.
+enum CopyOf {
+    Yes,
+    No,
+    Perhaps,
+}
+
+/// Tells a copy from a file of its own. Only names that rotation gives can be copies.
+fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
+    if found.len == 0 || !is_sibling(Path::new(&other.record.path), &found.path) {
+        return Ok(CopyOf::No);
+    }
+    let Some(original) = &other.file else {
+        return Ok(CopyOf::No);
+    };
+    let len = original.metadata()?.len();
+    if found.len <= len {
+        // Everything in it is in the original, too, as far as both ends tell.
+        let head = Head::read(original)?;
+        let same_end = guard_at(original, found.len)? == guard_at(&found.file, found.len)?;
+        let same = head.starts_with(&found.head) && same_end;
+        return Ok(if same { CopyOf::Yes } else { CopyOf::No });
+    }
+    let unread_is_here = holds_all(found, &other.record, &other.places)?;
+    let truncated = other
+        .places
+        .iter()
+        .any(|place| !place.is_held_by(original, len).unwrap_or(true));
+    Ok(if unread_is_here && truncated {
+        CopyOf::Perhaps
+    } else {
+        CopyOf::No
+    })
+}
+
+/// True where the file holds what was read up to each place, and something was read at all.
+fn holds_all(found: &Found, record: &StreamRecord, places: &[Place]) -> io::Result<bool> {
+    if !found.head.continues(record) || places.iter().all(|place| place.offset == 0) {
+        return Ok(false);
+    }
+    for place in places {
+        if !place.is_held_by(&found.file, found.len)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The copy of a stream that was truncated at `path`, beside it and under a name that rotation
+/// gives. Blocks.
+pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) -> Option<Found> {
+    let entries = std::fs::read_dir(path.parent()?).ok()?;
+    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
+    siblings
+        .filter(|sibling| is_sibling(path, sibling))
+        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
+        .filter(|found| found.inode != inode_of(record))
+        .find(|found| holds_all(found, record, places).unwrap_or(false))
+}
+
+/// Generations that came to `path` and were renamed away without being seen: siblings that are
+/// younger than `old`, oldest first. Blocks.
+pub(super) fn find_missed(path: &Path, old: &File, known: &HashSet<Inode>) -> Vec<Found> {
+    let born = |file: &File| file.metadata().and_then(|it| it.created()).ok();
+    let Some(old_born) = born(old) else {
+        return Vec::new();
+    };
+    let Some(entries) = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else {
+        return Vec::new();
+    };
+    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let mut missed: Vec<Found> = siblings
+        .filter(|sibling| is_sibling(path, sibling) && !is_compressed(sibling))
+        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
+        .filter(|found| !known.contains(&found.inode))
+        .filter(|found| born(&found.file).is_some_and(|it| it >= old_born))
+        .collect();
+    // Of two that are equally old to the clock, the higher number is the older one.
+    missed.sort_by_cached_key(|found| {
+        (
+            born(&found.file),
+            std::cmp::Reverse(rotation_number(&found.path)),
+        )
+    });
+    missed
+}
+
+/// True where `path` has a name that rotation gives to `of`: `of.1`, `of-20261122`, `of.2026-11-22`
+/// or `stem-20261122.ext`.
+fn is_sibling(of: &Path, path: &Path) -> bool {
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let (Some(base), Some(name)) = (name(of), name(path)) else {
+        return false;
+    };
+    if of.parent() != path.parent() || base == name {
+        return false;
+    }
+    let rotated = |rest: &str| {
+        rest.starts_with(['.', '-']) && rest[1..].starts_with(|c: char| c.is_ascii_digit())
+    };
+    if name.strip_prefix(&base).is_some_and(rotated) {
+        return true;
+    }
+    let Some((stem, extension)) = base.rsplit_once('.') else {
+        return false;
+    };
+    name.strip_prefix(stem)
+        .and_then(|rest| rest.strip_suffix(extension))
+        .is_some_and(rotated)
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|it| ["gz", "zst", "bz2", "xz"].iter().any(|known| it == *known))
+}
+
+fn rotation_number(path: &Path) -> Option<u64> {
+    path.extension()?.to_str()?.parse().ok()
+}
+
+pub(super) fn inode_of(record: &StreamRecord) -> Inode {
     Inode {
         dev: record.dev,
         ino: record.ino,

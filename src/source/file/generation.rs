@@ -123,7 +123,7 @@ impl Generation {
         if moved {
             self.active = now;
         }
-        if self.file.is_none() {
+        if self.file.is_none() && pumped.inode == self.inode {
             self.file = pumped.file;
         }
         pumped.head

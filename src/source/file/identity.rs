@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use twox_hash::XxHash3_64;
 
 use crate::checkpoint::StreamRecord;
-use crate::model::{GUARD_BYTES, Position, guard_of};
+use crate::model::{GUARD_BYTES, guard_of};
 
 /// How many of the first bytes a fingerprint covers at most.
 pub(super) const HEAD_BYTES: usize = 1024;
@@ -35,6 +35,11 @@ impl Head {
 
     pub(super) fn hash(&self) -> u64 {
         XxHash3_64::oneshot(&self.0)
+    }
+
+    /// True where the other's bytes are the first of these.
+    pub(super) fn starts_with(&self, other: &Head) -> bool {
+        self.0.starts_with(&other.0)
     }
 
     /// True where a file that once began as `record` says may have grown to begin like this.
@@ -70,14 +75,4 @@ pub(super) fn read_guarded(file: &File, offset: u64) -> io::Result<Vec<u8>> {
 /// The guard of `offset` as the file is now.
 pub(super) fn guard_at(file: &File, offset: u64) -> io::Result<u64> {
     Ok(guard_of(&read_guarded(file, offset)?))
-}
-
-/// True where a file that is `len` bytes long still holds what was read up to `position`.
-pub(super) fn holds(file: &File, len: u64, position: &Position) -> io::Result<bool> {
-    match position {
-        Position::File { offset, guard, .. } => {
-            Ok(*offset <= len && guard_at(file, *offset)? == *guard)
-        }
-        Position::Token { .. } | Position::Live => Ok(false),
-    }
 }

@@ -68,6 +68,8 @@ pub(super) enum LastLine {
 pub(super) struct Pumped {
     pub(super) cursor: Cursor,
     pub(super) file: Option<Arc<File>>,
+    /// Which file it read.
+    pub(super) inode: Inode,
     pub(super) end: End,
     /// The fingerprint, where it was asked for.
     pub(super) head: Option<Head>,
@@ -108,6 +110,7 @@ impl Pump {
         Pumped {
             cursor,
             file: self.file,
+            inode: self.location.inode,
             end,
             head,
         }

@@ -57,6 +57,41 @@ impl Place {
         }
     }
 
+    /// True where a file of `len` bytes still holds what was read up to here.
+    pub(super) fn is_held_by(&self, file: &File, len: u64) -> io::Result<bool> {
+        Ok(self.offset <= len && guard_at(file, self.offset)? == self.guard)
+    }
+
+    /// The first data behind a hole at the start, which a writer without `O_APPEND` leaves when its
+    /// file is truncated under it; and the length of the hole.
+    pub(super) fn behind_hole(file: &File) -> io::Result<(Self, u64)> {
+        /// A hole ends at a block's edge; the NULs up to the first byte are in that block.
+        const BLOCK_BYTES: usize = 64 * 1024;
+        let len = file.metadata()?.len();
+        let data = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0)) {
+            Ok(data) => data,
+            // Nothing but hole, or a file system that does not tell.
+            Err(rustix::io::Errno::NXIO) => len,
+            Err(_) => 0,
+        };
+        let mut block = vec![0; BLOCK_BYTES];
+        let read = super::identity::read_full_at(file, &mut block, data)?;
+        let zeros = block[..read].iter().take_while(|byte| **byte == 0).count() as u64;
+        if data == 0 && zeros < 512 {
+            return Ok((Self::beginning(), 0));
+        }
+        let offset = data + zeros;
+        let guard = guard_at(file, offset)?;
+        Ok((
+            Self {
+                offset,
+                guard,
+                mid_line: false,
+            },
+            offset,
+        ))
+    }
+
     /// The end of the file as it is now. An unterminated last line is passed over.
     pub(super) fn end(file: &File) -> io::Result<Self> {
         Self::at(file, file.metadata()?.len())

@@ -17,7 +17,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tracing::{info, warn};
 
 use super::adopt::Registry;
-use super::discover::{Pattern, PatternError, Scanner};
+use super::discover::{Match, Pattern, PatternError, Scanner};
 use super::generation::{Generation, GenerationId, Phase};
 use super::pump::{LastLine, Pump, Pumped, on_pool};
 use super::watch::{Hints, Watch};
@@ -65,6 +65,8 @@ pub(super) struct FileSource {
     pumps: FuturesUnordered<Running>,
     /// Paths that could not be read; each is said once and tried again.
     troubles: HashMap<PathBuf, String>,
+    /// Files that cannot be judged yet; they are considered again at each look.
+    undecided: Vec<Match>,
     /// Paths whose `stat` is due, in turn.
     round: VecDeque<PathBuf>,
     look_at: Instant,
@@ -103,6 +105,7 @@ impl FileSource {
             later: HashMap::new(),
             pumps: FuturesUnordered::new(),
             troubles: HashMap::new(),
+            undecided: Vec::new(),
             round: VecDeque::new(),
             look_at: Instant::now(),
             looked: false,
@@ -126,7 +129,8 @@ impl FileSource {
             .map(|outlet| outlet.sink.clone())
             .collect();
         let (source, checkpoints) = (self.common.name.clone(), self.cx.checkpoints.clone());
-        let load = on_pool(move || Ok(Registry::new(source, sinks, checkpoints)));
+        let forget_after = self.config.forget_after;
+        let load = on_pool(move || Registry::new(source, sinks, checkpoints, forget_after));
         self.registry = Some(load.await.map_err(SourceError::Checkpoint)?);
         let moved = self.adopt_moved().await?;
         self.look(moved).await?;

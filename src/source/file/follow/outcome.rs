@@ -1,15 +1,16 @@
 //! What a pump's return means for its generation.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::{FileSource, LOOK_INTERVAL, Named};
+use super::{FileSource, LOOK_INTERVAL};
 use crate::model::Ledger;
 use crate::source::SourceError;
 use crate::source::file::Follow;
-use crate::source::file::adopt::{Found, Registry};
+use crate::source::file::adopt::{Found, Registry, find_copy};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{End, Pumped, on_pool};
 use crate::source::file::tail::{Change, Place};
@@ -27,6 +28,7 @@ impl FileSource {
             return Ok(());
         };
         let end = std::mem::replace(&mut pumped.end, End::Broken);
+        let elsewhere = pumped.inode != generation.inode;
         if let Some(head) = generation.take_back(outlet, pumped, now) {
             generation.grow(&head);
         }
@@ -35,6 +37,8 @@ impl FileSource {
         let again = std::mem::take(&mut slot.again);
         slot.not_before = now + self.cx.outlets[outlet].pace;
         match end {
+            // Meanwhile the generation went on in a copy: what the pump saw is not about that.
+            End::CaughtUp { .. } | End::Changed(_) if elsewhere => self.want(id, outlet, now),
             End::CaughtUp { unterminated } => {
                 slot.drained = true;
                 let place = slot.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
@@ -88,7 +92,8 @@ impl FileSource {
         self.want(id, outlet, now);
     }
 
-    /// The file under a generation became another one: it was truncated or written anew.
+    /// The file under a generation became another one: it was truncated or written anew. What was
+    /// not read of it may be in a copy; then the generation goes on there.
     async fn changed(
         &mut self,
         id: GenerationId,
@@ -98,43 +103,75 @@ impl FileSource {
         let Some(generation) = self.generations.get(&id) else {
             return Ok(());
         };
-        let offset = generation.places[outlet]
-            .cursor
-            .as_ref()
-            .map(|cursor| cursor.place.offset);
         let (path, inode) = (generation.path.clone(), generation.inode);
+        let cursors = generation.places.iter();
+        let places: Vec<Place> = cursors
+            .filter_map(|slot| Some(slot.cursor.as_ref()?.place))
+            .collect();
+        let (record, at) = (generation.record.clone(), path.clone());
+        let unread = generation
+            .len
+            .saturating_sub(places.iter().map(|it| it.offset).min().unwrap_or(0));
+        let search = on_pool(move || Ok((Found::look(&at), find_copy(&at, &record, &places))));
+        let (there, copy) = search.await.map_err(SourceError::Checkpoint)?;
         info!(
             source = %self.common.name, path = %path.display(), dev = inode.dev, ino = inode.ino,
-            offset, ?change, "file was truncated or rewritten: it is read from its start"
+            outlet = %self.cx.outlets[outlet].sink, ?change,
+            copy = copy.as_ref().map(|it| it.path.display().to_string()),
+            "file was truncated or rewritten: it is read from its start"
         );
-        self.end(id);
-        let looked = on_pool({
-            let path = path.clone();
-            move || Found::look(&path)
-        });
-        match looked.await {
+        let entry_ino = self.entry_ino(&path);
+        let after = match copy {
+            Some(copy) => self.go_on_in_copy(id, copy),
+            None => {
+                self.count_lost(&path, unread);
+                self.end(id);
+                None
+            }
+        };
+        match there {
             // What replaced it meanwhile is found by the next look.
             Ok(Some(found)) if found.inode == inode => {
-                let entry_ino = self.entry_ino(&path);
-                let begin = |registry: &mut Registry| registry.begin(found, Place::beginning());
-                let adopted = self
-                    .with_registry(begin)
-                    .await
-                    .map_err(SourceError::Checkpoint)?;
-                let generation = self.add(adopted, None);
-                self.paths.insert(
-                    path,
-                    Named {
-                        generation,
-                        entry_ino,
-                    },
-                );
+                let begin = move |registry: &mut Registry| {
+                    let (place, hole) = Place::behind_hole(&found.file)?;
+                    Ok((registry.begin(found, place)?, hole))
+                };
+                let begun = self.with_registry(begin).await;
+                let (adopted, hole) = begun.map_err(SourceError::Checkpoint)?;
+                if hole > 0 {
+                    warn!(
+                        source = %self.common.name, path = %path.display(), bytes = hole,
+                        "the writer left a hole when its file was truncated: it is passed over"
+                    );
+                }
+                let generation = self.add(adopted, after);
+                self.name(path, generation, entry_ino);
             }
             Ok(_) => {}
             Err(error) => self.trouble(&path, &error.to_string()),
         }
         self.look_at = Instant::now();
         Ok(())
+    }
+
+    /// Moves a generation to the copy that was made of its file before it was truncated.
+    fn go_on_in_copy(&mut self, id: GenerationId, copy: Found) -> Option<GenerationId> {
+        let now = Instant::now();
+        let generation = self.generations.get_mut(&id)?;
+        if self.by_inode.get(&generation.inode) == Some(&id) {
+            self.by_inode.remove(&generation.inode);
+        }
+        self.by_inode.insert(copy.inode, id);
+        generation.inode = copy.inode;
+        generation.file = Some(copy.file);
+        generation.record.path = copy.path.display().to_string();
+        generation.record.dev = copy.inode.dev;
+        generation.record.ino = copy.inode.ino;
+        generation.path = copy.path;
+        generation.unsaved = true;
+        generation.replaced(now, self.config.rotate_grace);
+        self.want_all(id, now);
+        Some(id)
     }
 
     /// A generation that is not open is nowhere to be found.
@@ -147,16 +184,23 @@ impl FileSource {
             .as_ref()
             .map_or(0, |cursor| cursor.place.offset);
         let unread = generation.len.saturating_sub(offset);
-        if unread > 0 {
-            self.cx.counters.lost_bytes.add(unread);
-            warn!(
-                source = %self.common.name, path = %generation.path.display(), bytes = unread,
-                "file is gone with unread bytes: they are lost"
-            );
-        }
+        let path = generation.path.clone();
         generation.places[outlet].closed = true;
-        if generation.places.iter().all(|slot| slot.closed) {
+        let last = generation.places.iter().all(|slot| slot.closed);
+        self.count_lost(&path, unread);
+        if last {
             self.end(id);
+        }
+    }
+
+    /// Says and counts bytes that no longer exist anywhere.
+    fn count_lost(&self, path: &Path, bytes: u64) {
+        if bytes > 0 {
+            self.cx.counters.lost_bytes.add(bytes);
+            warn!(
+                source = %self.common.name, path = %path.display(), bytes,
+                "bytes were unread when their file went: they are lost"
+            );
         }
     }
 

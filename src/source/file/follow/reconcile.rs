@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{FileSource, Named, OPEN_MAX, STATS_PER_LOOK};
 use crate::model::{Ledger, Origin, StreamKey};
-use crate::source::file::adopt::{Adopted, Found, Registry};
+use crate::source::file::adopt::{Adopted, Decision, Found, Living, Registry, find_missed};
 use crate::source::file::discover::{Match, Scanner};
 use crate::source::file::generation::{Generation, GenerationId, Phase, Slot};
 use crate::source::file::pump::{Cursor, on_pool};
@@ -67,6 +67,9 @@ impl FileSource {
         self.scanner = Some(scanner);
         if let Some(matches) = found {
             self.reconcile(matches, before).await?;
+        }
+        for candidate in std::mem::take(&mut self.undecided) {
+            self.consider(candidate, &mut HashMap::new()).await?;
         }
         self.sweep().await
     }
@@ -177,30 +180,123 @@ impl FileSource {
                 }
             }
         } else {
-            // What appears later is read from its first byte.
-            let start = if self.looked {
-                Start::Beginning
-            } else {
-                self.config.start
-            };
-            let adopted = self.with_registry(move |registry| registry.adopt(found, start));
-            let adopted = adopted.await.map_err(SourceError::Checkpoint)?;
             let after = old.or_else(|| before.get(&candidate.path).copied());
-            let path = adopted.found.path.clone();
-            let entry_ino = candidate.entry_ino;
-            let generation = self.add(adopted, after);
-            self.paths.insert(
-                path,
-                Named {
-                    generation,
-                    entry_ino,
-                },
-            );
+            self.take_in(found, &candidate, after).await?;
         }
         if let Some(old) = old {
             before.insert(candidate.path, old);
         }
         Ok(())
+    }
+
+    /// Takes in a file that no generation of this process has, behind those that were at its path
+    /// before.
+    async fn take_in(
+        &mut self,
+        found: Found,
+        candidate: &Match,
+        after: Option<GenerationId>,
+    ) -> Result<(), SourceError> {
+        let after = match after {
+            Some(old) => Some(self.take_in_missed(&candidate.path, &found, old).await?),
+            None => None,
+        };
+        // What appears later is read from its first byte.
+        let start = if self.looked {
+            Start::Beginning
+        } else {
+            self.config.start
+        };
+        let living = self.living(&candidate.path);
+        let adopt = move |registry: &mut Registry| registry.adopt(found, start, &living);
+        let decision = self
+            .with_registry(adopt)
+            .await
+            .map_err(SourceError::Checkpoint)?;
+        let (path, entry_ino) = (candidate.path.clone(), candidate.entry_ino);
+        match decision {
+            Decision::Read(adopted) => {
+                let generation = self.add(*adopted, after);
+                self.name(path, generation, entry_ino);
+            }
+            Decision::Copy => debug!(
+                source = %self.common.name, path = %path.display(),
+                "a copy of a file that is read already"
+            ),
+            Decision::Later => self.undecided.push(candidate.clone()),
+        }
+        Ok(())
+    }
+
+    /// Takes in generations that came after `old` and were renamed away without being seen.
+    /// Returns the last one, behind which the present file is read.
+    async fn take_in_missed(
+        &mut self,
+        path: &Path,
+        present: &Found,
+        old: GenerationId,
+    ) -> Result<GenerationId, SourceError> {
+        let Some(handle) = self.generations.get(&old).and_then(|it| it.file.clone()) else {
+            return Ok(old);
+        };
+        let mut known: HashSet<Inode> = self.by_inode.keys().copied().collect();
+        known.insert(present.inode);
+        let at = path.to_owned();
+        let find = on_pool(move || Ok(find_missed(&at, &handle, &known)));
+        let missed = find.await.map_err(SourceError::Checkpoint)?;
+        let until = Instant::now() + self.config.rotate_grace;
+        let mut last = old;
+        for found in missed {
+            let living = self.living(&found.path);
+            let shown = found.path.clone();
+            let adopt =
+                move |registry: &mut Registry| registry.adopt(found, Start::Beginning, &living);
+            let decision = self
+                .with_registry(adopt)
+                .await
+                .map_err(SourceError::Checkpoint)?;
+            if let Decision::Read(adopted) = decision {
+                info!(
+                    source = %self.common.name, path = %path.display(),
+                    moved_to = %shown.display(),
+                    "file came and was renamed unseen: it is read in its turn"
+                );
+                last = self.add(*adopted, Some(last));
+                if let Some(generation) = self.generations.get_mut(&last) {
+                    generation.phase = Phase::Replaced { until };
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    /// The generations that a file at `path` may be a copy of.
+    fn living(&self, path: &Path) -> Vec<Living> {
+        let beside = self
+            .generations
+            .values()
+            .filter(|it| it.path.parent() == path.parent());
+        let living = beside.map(|it| Living {
+            record: it.record.clone(),
+            file: it.file.clone(),
+            places: it
+                .places
+                .iter()
+                .filter_map(|slot| Some(slot.cursor.as_ref()?.place))
+                .collect(),
+        });
+        living.collect()
+    }
+
+    /// Notes what a path names.
+    pub(super) fn name(&mut self, path: PathBuf, generation: GenerationId, entry_ino: u64) {
+        self.paths.insert(
+            path,
+            Named {
+                generation,
+                entry_ino,
+            },
+        );
     }
 
     /// Runs a blocking call with the registry.
