@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
+
+use crate::secret::Secret;
 
 /// What the program calls itself.
 pub const USER_AGENT: &str = concat!("logweir/", env!("CARGO_PKG_VERSION"));
@@ -28,6 +32,46 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// Client key (PEM).
     pub key: Option<PathBuf>,
+}
+
+/// What a request carries to say who it is from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Credentials {
+    /// Extra headers; values may hold secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// User and password for basic authentication.
+    pub basic: Option<(String, Secret)>,
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+}
+
+impl Credentials {
+    /// The headers. They may hold secrets: they go to the configured origin only.
+    ///
+    /// # Errors
+    /// [`ClientError`] names what cannot stand in a header.
+    pub fn headers(&self) -> Result<HeaderMap, ClientError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let refused = |reason: &str| ClientError::Client(format!("header `{name}`: {reason}"));
+            let name =
+                HeaderName::try_from(name).map_err(|_| refused("the name is not allowed"))?;
+            headers.append(
+                name,
+                sensitive(value).ok_or_else(|| refused("the value is not allowed"))?,
+            );
+        }
+        let refused = || ClientError::Client("the credentials cannot stand in a header".to_owned());
+        if let Some(token) = &self.bearer {
+            let value = Secret::new(format!("Bearer {}", token.expose()));
+            headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
+        }
+        if let Some((user, password)) = &self.basic {
+            let value = basic_credentials(user, password);
+            headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
+        }
+        Ok(headers)
+    }
 }
 
 /// Why no client can be made. All of these are mistakes in the set-up.
@@ -93,6 +137,18 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn sensitive(value: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// RFC 7617: base64 of `user:password`.
+fn basic_credentials(user: &str, password: &Secret) -> Secret {
+    let pair = format!("{user}:{}", password.expose());
+    Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+}
+
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -154,5 +210,29 @@ fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -
         what,
         path: path.to_owned(),
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_credentials_are_base64() {
+        let cases = [
+            (
+                "Aladdin",
+                "open sesame",
+                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
+            ("a", "b", "Basic YTpi"),
+            ("a", "", "Basic YTo="),
+        ];
+        for (user, password, expected) in cases {
+            assert_eq!(
+                basic_credentials(user, &Secret::new(password)).expose(),
+                expected
+            );
+        }
     }
 }

@@ -214,7 +214,9 @@ fn make_distinct(sources: &mut [SourceConfig], given: &[bool]) -> Vec<ArgumentEr
 
 /// "folder-stem" for a source of one path.
 fn folder_and_name(source: &SourceConfig) -> Option<Arc<str>> {
-    let SourceKind::File(files) = &source.kind;
+    let SourceKind::File(files) = &source.kind else {
+        return None;
+    };
     let folder = Path::new(files.paths.first()?).parent()?.file_name()?;
     valid(&format!("{}-{}", folder.to_string_lossy(), source.name)).map(Arc::from)
 }
@@ -230,7 +232,9 @@ mod tests {
 
     fn one(argument: &str) -> Result<(String, String, Label), String> {
         let source = source_from_location(argument, OPTIONS).map_err(|error| error.to_string())?;
-        let SourceKind::File(files) = source.kind;
+        let SourceKind::File(files) = source.kind else {
+            panic!("no files")
+        };
         assert_eq!(files.start, OPTIONS.start);
         Ok((source.name.to_string(), files.paths.join(" "), files.label))
     }

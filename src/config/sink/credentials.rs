@@ -8,8 +8,8 @@ use super::super::cx::Cx;
 use super::super::references::{From, Text};
 use super::super::table::Table;
 use super::super::value::{Pair, Value};
+use crate::http::Credentials;
 use crate::secret::Secret;
-use crate::sink::http::HttpConfig;
 
 /// Headers that describe the body; another value would make the request wrong.
 const OWN_HEADERS: [&str; 4] = [
@@ -22,7 +22,7 @@ const OWN_HEADERS: [&str; 4] = [
 /// `headers`, `basic` and `bearer`: at most one of them authenticates.
 pub(super) fn read(
     table: &mut Table,
-    config: &mut HttpConfig,
+    credentials: &mut Credentials,
     in_the_clear: Option<&str>,
     cx: &mut Cx,
 ) {
@@ -46,17 +46,17 @@ pub(super) fn read(
             if pair.key.eq_ignore_ascii_case("authorization") {
                 authenticates(&pair.value, cx);
             }
-            config.headers.extend(header(&pair, cx));
+            credentials.headers.extend(header(&pair, cx));
         }
     }
     if let Some(value) = table.take("basic") {
         hide_unless_table(&value, cx);
         authenticates(&value, cx);
-        config.basic = basic(&value, cx);
+        credentials.basic = basic(&value, cx);
     }
     if let Some(value) = table.take("bearer") {
         authenticates(&value, cx);
-        config.bearer = secret(&value, cx)
+        credentials.bearer = secret(&value, cx)
             .filter(|text| sendable(&value, text, cx))
             .map(sealed);
     }

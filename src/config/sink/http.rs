@@ -12,7 +12,7 @@ use super::super::table::Table;
 use super::super::value::Value;
 use super::credentials::{self, plain_text, unencrypted};
 use super::{SinkEntry, output};
-use crate::http::Tls;
+use crate::http::{Credentials, Tls};
 use crate::sink::http::{Compression, HttpConfig, Retry};
 
 /// Keys that are described and do not exist yet.
@@ -41,9 +41,7 @@ pub(super) struct CheckedUrl {
 pub(super) fn of_url(url: String) -> HttpConfig {
     HttpConfig {
         url,
-        headers: Vec::new(),
-        basic: None,
-        bearer: None,
+        credentials: Credentials::default(),
         compression: Compression::None,
         concurrency: 1,
         timeout: Duration::from_secs(30),
@@ -62,7 +60,7 @@ pub(super) fn read(table: &mut Table, entry: &mut SinkEntry, cx: &mut Cx) -> Opt
     let url = table.require("url", cx).and_then(|value| url(&value, cx));
     let mut config = of_url(String::new());
     let in_the_clear = url.as_ref().and_then(|url| url.in_the_clear.clone());
-    credentials::read(table, &mut config, in_the_clear.as_deref(), cx);
+    credentials::read(table, &mut config.credentials, in_the_clear.as_deref(), cx);
     if let Some(it) = table
         .take("compression")
         .and_then(|value| compression(&value, cx))
