@@ -12,14 +12,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::info;
 
 use super::discover::find_inode;
-use super::identity::{Head, guard_at};
+use super::identity::Head;
+use super::rotation::{CopyOf, age_key, copy_of, find_copy, named_path};
 use super::tail::Place;
 use super::{Inode, Start, open};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::{CursorKey, StreamKey};
 
 /// A file as it was found at a path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) file: Arc<File>,
@@ -192,12 +193,16 @@ impl Registry {
         })
     }
 
-    /// Finds known streams whose files were moved inside their folder while nobody watched, or
-    /// copied there before they were truncated; each with the path that it was known by. Blocks.
+    /// Finds known streams that are not ended and whose files none of the paths in `named` has:
+    /// they were renamed inside their folder, or copied there before they were truncated. Each
+    /// comes with the named path that it was at, oldest first. Blocks.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub(super) fn adopt_moved(&mut self) -> io::Result<Vec<(PathBuf, Adopted)>> {
+    pub(super) fn adopt_moved(
+        &mut self,
+        named: &HashSet<PathBuf>,
+    ) -> io::Result<Vec<(PathBuf, Adopted)>> {
         let known: Vec<StreamRecord> = self
             .by_inode
             .values()
@@ -208,12 +213,19 @@ impl Registry {
         let mut adopted = Vec::new();
         for record in known {
             let path = PathBuf::from(&record.path);
-            if self.is_at(&record, &path)? {
+            let is_at = self.is_at(&record, &path)?;
+            if is_at && named.contains(&path) {
                 continue;
             }
-            if let Some(found) = self.moved_to(&record, &path)? {
+            let found = if is_at {
+                Found::look(&path).ok().flatten()
+            } else {
+                self.moved_to(&record, &path)?
+            };
+            if let Some(found) = found {
                 self.remove(&record);
-                adopted.push((path, self.resume_as(record, found)?));
+                let was_at = named_path(path, named);
+                adopted.push((was_at, self.resume_as(record, found)?));
             } else if still_there(&record) {
                 // Its inode holds something else now, and what it held is nowhere.
                 self.remove(&record);
@@ -224,6 +236,37 @@ impl Registry {
                 self.checkpoints.register(vec![ended], Vec::new())?;
             }
         }
+        adopted.sort_by_cached_key(|(_, adopted)| age_key(&adopted.found));
+        Ok(adopted)
+    }
+
+    /// Known streams that had the file's inode and whose content it has not: each goes on in the
+    /// copy that was made of it, or has ended. Blocks.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub(super) fn displaced(&mut self, found: &Found) -> io::Result<Vec<Adopted>> {
+        let same_inode = self.by_inode.get(&found.inode).into_iter().flatten();
+        let known: Vec<StreamRecord> = same_inode.filter(|it| !it.ended).cloned().collect();
+        let mut adopted = Vec::new();
+        for record in known {
+            if self.is_continued(&record, found)? {
+                continue;
+            }
+            self.remove(&record);
+            let path = PathBuf::from(&record.path);
+            match find_copy(&path, &record, &self.resume_places(&record)) {
+                Some(copy) => adopted.push(self.resume_as(record, copy)?),
+                None => {
+                    let ended = StreamRecord {
+                        ended: true,
+                        ..record
+                    };
+                    self.checkpoints.register(vec![ended], Vec::new())?;
+                }
+            }
+        }
+        adopted.sort_by_cached_key(|adopted| age_key(&adopted.found));
         Ok(adopted)
     }
 
@@ -354,129 +397,6 @@ impl Registry {
             sink: Arc::clone(sink),
         }
     }
-}
-
-/// Whether a file is a copy of one that is read.
-enum CopyOf {
-    Yes,
-    No,
-    Perhaps,
-}
-
-/// Tells a copy from a file of its own. Only names that rotation gives can be copies.
-fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
-    if found.len == 0 || !is_sibling(Path::new(&other.record.path), &found.path) {
-        return Ok(CopyOf::No);
-    }
-    let Some(original) = &other.file else {
-        return Ok(CopyOf::No);
-    };
-    let len = original.metadata()?.len();
-    if found.len <= len {
-        // Everything in it is in the original, too, as far as both ends tell.
-        let head = Head::read(original)?;
-        let same_end = guard_at(original, found.len)? == guard_at(&found.file, found.len)?;
-        let same = head.starts_with(&found.head) && same_end;
-        return Ok(if same { CopyOf::Yes } else { CopyOf::No });
-    }
-    let unread_is_here = holds_all(found, &other.record, &other.places)?;
-    let truncated = other
-        .places
-        .iter()
-        .any(|place| !place.is_held_by(original, len).unwrap_or(true));
-    Ok(if unread_is_here && truncated {
-        CopyOf::Perhaps
-    } else {
-        CopyOf::No
-    })
-}
-
-/// True where the file holds what was read up to each place, and something was read at all.
-fn holds_all(found: &Found, record: &StreamRecord, places: &[Place]) -> io::Result<bool> {
-    if !found.head.continues(record) || places.iter().all(|place| place.offset == 0) {
-        return Ok(false);
-    }
-    for place in places {
-        if !place.is_held_by(&found.file, found.len)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// The copy of a stream that was truncated at `path`, beside it and under a name that rotation
-/// gives. Blocks.
-pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) -> Option<Found> {
-    let entries = std::fs::read_dir(path.parent()?).ok()?;
-    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
-    siblings
-        .filter(|sibling| is_sibling(path, sibling))
-        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
-        .filter(|found| found.inode != inode_of(record))
-        .find(|found| holds_all(found, record, places).unwrap_or(false))
-}
-
-/// Generations that came to `path` and were renamed away without being seen: siblings that are
-/// younger than `old`, oldest first. Blocks.
-pub(super) fn find_missed(path: &Path, old: &File, known: &HashSet<Inode>) -> Vec<Found> {
-    let born = |file: &File| file.metadata().and_then(|it| it.created()).ok();
-    let Some(old_born) = born(old) else {
-        return Vec::new();
-    };
-    let Some(entries) = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else {
-        return Vec::new();
-    };
-    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let mut missed: Vec<Found> = siblings
-        .filter(|sibling| is_sibling(path, sibling) && !is_compressed(sibling))
-        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
-        .filter(|found| !known.contains(&found.inode))
-        .filter(|found| born(&found.file).is_some_and(|it| it >= old_born))
-        .collect();
-    // Of two that are equally old to the clock, the higher number is the older one.
-    missed.sort_by_cached_key(|found| {
-        (
-            born(&found.file),
-            std::cmp::Reverse(rotation_number(&found.path)),
-        )
-    });
-    missed
-}
-
-/// True where `path` has a name that rotation gives to `of`: `of.1`, `of-20261122`, `of.2026-11-22`
-/// or `stem-20261122.ext`.
-fn is_sibling(of: &Path, path: &Path) -> bool {
-    let name = |path: &Path| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    let (Some(base), Some(name)) = (name(of), name(path)) else {
-        return false;
-    };
-    if of.parent() != path.parent() || base == name {
-        return false;
-    }
-    let rotated = |rest: &str| {
-        rest.starts_with(['.', '-']) && rest[1..].starts_with(|c: char| c.is_ascii_digit())
-    };
-    if name.strip_prefix(&base).is_some_and(rotated) {
-        return true;
-    }
-    let Some((stem, extension)) = base.rsplit_once('.') else {
-        return false;
-    };
-    name.strip_prefix(stem)
-        .and_then(|rest| rest.strip_suffix(extension))
-        .is_some_and(rotated)
-}
-
-fn is_compressed(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|it| ["gz", "zst", "bz2", "xz"].iter().any(|known| it == *known))
-}
-
-fn rotation_number(path: &Path) -> Option<u64> {
-    path.extension()?.to_str()?.parse().ok()
 }
 
 pub(super) fn inode_of(record: &StreamRecord) -> Inode {

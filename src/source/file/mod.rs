@@ -10,6 +10,7 @@ mod follow;
 mod generation;
 mod identity;
 mod pump;
+mod rotation;
 mod tail;
 mod watch;
 

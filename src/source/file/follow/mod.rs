@@ -1,9 +1,10 @@
 //! The loop of one file source: it owns every generation and starts pumps where something changed.
-//! `reconcile` compares what is known with what is there, `outcome` decides what a pump's return
+//! `reconcile` compares what is known with what is there, `take_in` adds files, `outcome` decides what a pump's return
 //! means, `upkeep` does what is due every second.
 
 mod outcome;
 mod reconcile;
+mod take_in;
 mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
@@ -132,8 +133,7 @@ impl FileSource {
         let forget_after = self.config.forget_after;
         let load = on_pool(move || Registry::new(source, sinks, checkpoints, forget_after));
         self.registry = Some(load.await.map_err(SourceError::Checkpoint)?);
-        let moved = self.adopt_moved().await?;
-        self.look(moved).await?;
+        self.look().await?;
         self.looked = true;
         self.report_first_attempt();
         loop {
@@ -315,7 +315,7 @@ impl FileSource {
             return Ok(());
         }
         if self.config.follow == Follow::Forever {
-            self.look(HashMap::new()).await?;
+            self.look().await?;
             self.look_after_files(now);
             self.save_records().await;
         }

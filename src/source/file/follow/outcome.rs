@@ -10,9 +10,10 @@ use super::{FileSource, LOOK_INTERVAL};
 use crate::model::Ledger;
 use crate::source::SourceError;
 use crate::source::file::Follow;
-use crate::source::file::adopt::{Found, Registry, find_copy};
+use crate::source::file::adopt::{Found, Registry};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{End, Pumped, on_pool};
+use crate::source::file::rotation::find_copy;
 use crate::source::file::tail::{Change, Place};
 
 impl FileSource {

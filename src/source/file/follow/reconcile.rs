@@ -5,52 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::info;
 
-use super::{FileSource, Named, OPEN_MAX, STATS_PER_LOOK};
-use crate::model::{Ledger, Origin, StreamKey};
-use crate::source::file::adopt::{Adopted, Decision, Found, Living, Registry, find_missed};
+use super::{FileSource, Named, STATS_PER_LOOK};
+use crate::source::SourceError;
+use crate::source::file::adopt::{Found, Registry};
 use crate::source::file::discover::{Match, Scanner};
-use crate::source::file::generation::{Generation, GenerationId, Phase, Slot};
-use crate::source::file::pump::{Cursor, on_pool};
-use crate::source::file::tail::Place;
-use crate::source::file::{Inode, Label, Start, open};
-use crate::source::{Outlet, SourceError};
+use crate::source::file::generation::{GenerationId, Phase};
+use crate::source::file::pump::on_pool;
+use crate::source::file::{Inode, open};
 
 impl FileSource {
-    /// Takes up streams that were renamed while nobody watched: what is left of them comes before
-    /// the files that have their paths now. Returns them by those paths.
-    pub(super) async fn adopt_moved(
-        &mut self,
-    ) -> Result<HashMap<PathBuf, GenerationId>, SourceError> {
-        let find = |registry: &mut Registry| registry.adopt_moved();
-        let adopted = self
-            .with_registry(find)
-            .await
-            .map_err(SourceError::Checkpoint)?;
-        let mut moved = HashMap::new();
-        let until = Instant::now() + self.config.rotate_grace;
-        for (old_path, adopted) in adopted {
-            info!(
-                source = %self.common.name, path = %old_path.display(),
-                moved_to = %adopted.found.path.display(), ino = adopted.found.inode.ino,
-                "file was renamed while stopped: the rest of it is read first"
-            );
-            let id = self.add(adopted, None);
-            if let Some(generation) = self.generations.get_mut(&id) {
-                generation.phase = Phase::Replaced { until };
-            }
-            moved.insert(old_path, id);
-        }
-        Ok(moved)
-    }
-
-    /// Looks which files are there, and reconciles. `before` holds what was at paths until now,
-    /// beside what is known of them.
-    pub(super) async fn look(
-        &mut self,
-        before: HashMap<PathBuf, GenerationId>,
-    ) -> Result<(), SourceError> {
+    /// Looks which files are there, and reconciles.
+    pub(super) async fn look(&mut self) -> Result<(), SourceError> {
         let Some(mut scanner) = self.scanner.take() else {
             return Ok(());
         };
@@ -66,6 +33,11 @@ impl FileSource {
         self.note_missing(&scanner);
         self.scanner = Some(scanner);
         if let Some(matches) = found {
+            let before = if self.looked {
+                HashMap::new()
+            } else {
+                self.adopt_moved(&matches).await?
+            };
             self.reconcile(matches, before).await?;
         }
         for candidate in std::mem::take(&mut self.undecided) {
@@ -189,116 +161,6 @@ impl FileSource {
         Ok(())
     }
 
-    /// Takes in a file that no generation of this process has, behind those that were at its path
-    /// before.
-    async fn take_in(
-        &mut self,
-        found: Found,
-        candidate: &Match,
-        after: Option<GenerationId>,
-    ) -> Result<(), SourceError> {
-        let after = match after {
-            Some(old) => Some(self.take_in_missed(&candidate.path, &found, old).await?),
-            None => None,
-        };
-        // What appears later is read from its first byte.
-        let start = if self.looked {
-            Start::Beginning
-        } else {
-            self.config.start
-        };
-        let living = self.living(&candidate.path);
-        let adopt = move |registry: &mut Registry| registry.adopt(found, start, &living);
-        let decision = self
-            .with_registry(adopt)
-            .await
-            .map_err(SourceError::Checkpoint)?;
-        let (path, entry_ino) = (candidate.path.clone(), candidate.entry_ino);
-        match decision {
-            Decision::Read(adopted) => {
-                let generation = self.add(*adopted, after);
-                self.name(path, generation, entry_ino);
-            }
-            Decision::Copy => debug!(
-                source = %self.common.name, path = %path.display(),
-                "a copy of a file that is read already"
-            ),
-            Decision::Later => self.undecided.push(candidate.clone()),
-        }
-        Ok(())
-    }
-
-    /// Takes in generations that came after `old` and were renamed away without being seen.
-    /// Returns the last one, behind which the present file is read.
-    async fn take_in_missed(
-        &mut self,
-        path: &Path,
-        present: &Found,
-        old: GenerationId,
-    ) -> Result<GenerationId, SourceError> {
-        let Some(handle) = self.generations.get(&old).and_then(|it| it.file.clone()) else {
-            return Ok(old);
-        };
-        let mut known: HashSet<Inode> = self.by_inode.keys().copied().collect();
-        known.insert(present.inode);
-        let at = path.to_owned();
-        let find = on_pool(move || Ok(find_missed(&at, &handle, &known)));
-        let missed = find.await.map_err(SourceError::Checkpoint)?;
-        let until = Instant::now() + self.config.rotate_grace;
-        let mut last = old;
-        for found in missed {
-            let living = self.living(&found.path);
-            let shown = found.path.clone();
-            let adopt =
-                move |registry: &mut Registry| registry.adopt(found, Start::Beginning, &living);
-            let decision = self
-                .with_registry(adopt)
-                .await
-                .map_err(SourceError::Checkpoint)?;
-            if let Decision::Read(adopted) = decision {
-                info!(
-                    source = %self.common.name, path = %path.display(),
-                    moved_to = %shown.display(),
-                    "file came and was renamed unseen: it is read in its turn"
-                );
-                last = self.add(*adopted, Some(last));
-                if let Some(generation) = self.generations.get_mut(&last) {
-                    generation.phase = Phase::Replaced { until };
-                }
-            }
-        }
-        Ok(last)
-    }
-
-    /// The generations that a file at `path` may be a copy of.
-    fn living(&self, path: &Path) -> Vec<Living> {
-        let beside = self
-            .generations
-            .values()
-            .filter(|it| it.path.parent() == path.parent());
-        let living = beside.map(|it| Living {
-            record: it.record.clone(),
-            file: it.file.clone(),
-            places: it
-                .places
-                .iter()
-                .filter_map(|slot| Some(slot.cursor.as_ref()?.place))
-                .collect(),
-        });
-        living.collect()
-    }
-
-    /// Notes what a path names.
-    pub(super) fn name(&mut self, path: PathBuf, generation: GenerationId, entry_ino: u64) {
-        self.paths.insert(
-            path,
-            Named {
-                generation,
-                entry_ino,
-            },
-        );
-    }
-
     /// Runs a blocking call with the registry.
     pub(super) async fn with_registry<T: Send + 'static>(
         &mut self,
@@ -312,83 +174,6 @@ impl FileSource {
         .await?;
         self.registry = Some(registry);
         result
-    }
-
-    /// Adds a generation and asks for its first read.
-    pub(super) fn add(&mut self, adopted: Adopted, after: Option<GenerationId>) -> GenerationId {
-        let now = Instant::now();
-        let id = self.next_id;
-        self.next_id += 1;
-        let Adopted {
-            found,
-            record,
-            places,
-        } = adopted;
-        let registry = self
-            .registry
-            .as_ref()
-            .expect("it comes back from every call");
-        let slot = |(outlet, place): (&Outlet, Place)| {
-            let key = Arc::new(registry.key(&record, &outlet.sink));
-            let ledger = Ledger::new(key, place.position());
-            Slot::new(
-                Cursor {
-                    place,
-                    ledger,
-                    next_time_ns: 0,
-                },
-                now,
-            )
-        };
-        let origin = Origin {
-            source: self.label(&found.path),
-            stream: StreamKey::new(record.id.as_str()),
-            path: Some(found.path.to_string_lossy().into()),
-            labels: Arc::clone(&self.common.labels),
-        };
-        let generation = Generation {
-            origin: Arc::new(origin),
-            path: found.path.clone(),
-            inode: found.inode,
-            file: (self.open_files() < OPEN_MAX).then_some(found.file),
-            phase: Phase::Current,
-            after,
-            places: self.cx.outlets.iter().zip(places).map(slot).collect(),
-            active: now,
-            len: 0,
-            unsaved: false,
-            record,
-        };
-        self.by_inode.insert(found.inode, id);
-        self.generations.insert(id, generation);
-        self.want_all(id, now);
-        id
-    }
-
-    fn open_files(&self) -> usize {
-        // Counting is as cheap as keeping count while there are few generations.
-        self.generations
-            .values()
-            .filter(|it| it.file.is_some())
-            .take(OPEN_MAX)
-            .count()
-    }
-
-    /// What the lines of a file are labelled with.
-    fn label(&self, path: &Path) -> Arc<str> {
-        match self.config.label {
-            Label::Source => Arc::clone(&self.common.name),
-            Label::FileStem => {
-                let stem = stem(path);
-                let others = self.paths.keys().filter(|other| *other != path);
-                match path.parent().and_then(Path::file_name) {
-                    Some(dir) if others.clone().any(|other| self::stem(other) == stem) => {
-                        format!("{}/{stem}", dir.to_string_lossy()).into()
-                    }
-                    _ => stem.into(),
-                }
-            }
-        }
     }
 
     fn replaced(&mut self, id: GenerationId, now: Instant) {
@@ -450,14 +235,6 @@ impl FileSource {
     pub(super) fn entry_ino(&self, path: &Path) -> u64 {
         self.paths.get(path).map_or(0, |named| named.entry_ino)
     }
-}
-
-/// A file's name without its last extension.
-fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// True where this process writes the file itself.

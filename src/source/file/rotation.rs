@@ -1,0 +1,171 @@
+//! What rotation does to files: names that it gives, copies that it makes, generations that come and
+//! go unseen.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::Inode;
+use super::adopt::{Found, Living, inode_of};
+use super::identity::{Head, guard_at};
+use super::tail::Place;
+use crate::checkpoint::StreamRecord;
+
+/// Whether a file is a copy of one that is read.
+pub(super) enum CopyOf {
+    Yes,
+    No,
+    Perhaps,
+}
+
+/// Tells a copy from a file of its own. Only names that rotation gives can be copies.
+pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
+    if found.len == 0 || !is_sibling(Path::new(&other.record.path), &found.path) {
+        return Ok(CopyOf::No);
+    }
+    let Some(original) = &other.file else {
+        return Ok(CopyOf::No);
+    };
+    let len = original.metadata()?.len();
+    if found.len <= len {
+        // Everything in it is in the original, too, as far as both ends tell.
+        let head = Head::read(original)?;
+        let same_end = guard_at(original, found.len)? == guard_at(&found.file, found.len)?;
+        let same = head.starts_with(&found.head) && same_end;
+        return Ok(if same { CopyOf::Yes } else { CopyOf::No });
+    }
+    let unread_is_here = holds_all(found, &other.record, &other.places)?;
+    let truncated = other
+        .places
+        .iter()
+        .any(|place| !place.is_held_by(original, len).unwrap_or(true));
+    Ok(if unread_is_here && truncated {
+        CopyOf::Perhaps
+    } else {
+        CopyOf::No
+    })
+}
+
+/// True where the file holds what was read up to each place, and something was read at all.
+fn holds_all(found: &Found, record: &StreamRecord, places: &[Place]) -> io::Result<bool> {
+    if !found.head.continues(record) || places.iter().all(|place| place.offset == 0) {
+        return Ok(false);
+    }
+    for place in places {
+        if !place.is_held_by(&found.file, found.len)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The copy of a stream that was truncated at `path`, beside it and under a name that rotation
+/// gives. Blocks.
+pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) -> Option<Found> {
+    let entries = std::fs::read_dir(path.parent()?).ok()?;
+    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
+    siblings
+        .filter(|sibling| is_sibling(path, sibling))
+        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
+        .filter(|found| found.inode != inode_of(record))
+        .find(|found| holds_all(found, record, places).unwrap_or(false))
+}
+
+/// Generations that came to `path` and were renamed away without being seen: siblings that are
+/// younger than `old`, oldest first. Blocks.
+pub(super) fn find_missed(path: &Path, old: &File, known: &HashSet<Inode>) -> Vec<Found> {
+    let Some(old_born) = born(old) else {
+        return Vec::new();
+    };
+    let Some(entries) = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else {
+        return Vec::new();
+    };
+    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let mut missed: Vec<Found> = siblings
+        .filter(|sibling| is_sibling(path, sibling) && !is_compressed(sibling))
+        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
+        .filter(|found| !known.contains(&found.inode))
+        .filter(|found| born(&found.file).is_some_and(|it| it >= old_born))
+        .collect();
+    missed.sort_by_cached_key(age_key);
+    missed
+}
+
+/// Sorts files by age, oldest first. Of two that are equally old to the clock, the one with the
+/// higher rotation number is the older one.
+pub(super) fn age_key(found: &Found) -> (Option<SystemTime>, Reverse<Option<u64>>) {
+    (born(&found.file), Reverse(rotation_number(&found.path)))
+}
+
+fn born(file: &File) -> Option<SystemTime> {
+    file.metadata().and_then(|it| it.created()).ok()
+}
+
+/// The named path that a file at `path` was at before it was rotated; `path` itself where there is
+/// none.
+pub(super) fn named_path(path: PathBuf, named: &HashSet<PathBuf>) -> PathBuf {
+    if named.contains(&path) {
+        return path;
+    }
+    let base = named.iter().find(|base| is_sibling(base, &path));
+    base.cloned().unwrap_or(path)
+}
+
+/// True where `path` has a name that rotation gives to `of`: `of.1`, `of-20261122`, `of.2026-11-22`
+/// or `stem-20261122.ext`.
+fn is_sibling(of: &Path, path: &Path) -> bool {
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let (Some(base), Some(name)) = (name(of), name(path)) else {
+        return false;
+    };
+    if of.parent() != path.parent() || base == name {
+        return false;
+    }
+    let rotated = |rest: &str| {
+        rest.starts_with(['.', '-']) && rest[1..].starts_with(|c: char| c.is_ascii_digit())
+    };
+    if name.strip_prefix(&base).is_some_and(rotated) {
+        return true;
+    }
+    let Some((stem, extension)) = base.rsplit_once('.') else {
+        return false;
+    };
+    name.strip_prefix(stem)
+        .and_then(|rest| rest.strip_suffix(extension))
+        .is_some_and(rotated)
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|it| ["gz", "zst", "bz2", "xz"].iter().any(|known| it == *known))
+}
+
+fn rotation_number(path: &Path) -> Option<u64> {
+    path.extension()?.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_gives_certain_names_only() {
+        let is = |of: &str, path: &str| is_sibling(Path::new(of), Path::new(path));
+
+        assert!(is("/l/app.log", "/l/app.log.1"));
+        assert!(is("/l/app.log", "/l/app.log-20261122"));
+        assert!(is("/l/app.log", "/l/app.log.2026-11-22.gz"));
+        assert!(is("/l/app.log", "/l/app-20261122.log"));
+        assert!(!is("/l/app.log", "/l/app.log"));
+        assert!(!is("/l/app.log", "/l/app.log.old"));
+        assert!(!is("/l/app.log", "/l/app-audit.log"));
+        assert!(!is("/l/app.log", "/m/app.log.1"));
+        assert!(!is("/l/app", "/l/application.1"));
+    }
+}
