@@ -1,8 +1,8 @@
 //! logweir: source actors push lines into a bounded channel; a batching sink takes them out,
 //! delivers them, and only then does the place we read from move forward.
 //!
-//! This page is the map. What a person sees is in `README.md`; why a line of code is as it is stands
-//! beside it.
+//! This page is the map. What a person sees is in `README.md`; why a line of code is as it is
+//! stands beside it.
 //!
 //! # The way of a line
 //!
@@ -18,8 +18,8 @@
 //! ```
 //!
 //! 1. A source waits for room in a sink's budget ([`queue::Sender::charge`]), reads up to 256 KiB
-//!    into a pooled buffer, and has it cut into whole [`model::Lines`] ([`framing`]). Nothing is done
-//!    per line here but finding its end.
+//!    into a pooled buffer, and has it cut into whole [`model::Lines`] ([`framing`]). Nothing is
+//!    done per line here but finding its end.
 //! 2. It opens an [`model::Ack`] at the ledger of its cursor for the position after those lines and
 //!    sends all of it as a [`queue::Chunk`]. From now on it knows nothing of what happens to it.
 //! 3. [`delivery`] gathers chunks into a [`model::Batch`], has the sink encode it (above 64 KiB on
@@ -38,12 +38,12 @@
 //!
 //! # What must always hold
 //!
-//! 1. Nothing is acknowledged that the sink does not own. An ack that is dropped settles nothing: it
-//!    breaks its ledger, chunks of that ledger are passed over, and the cursor is started again from
-//!    what was settled. Lines that are given up on purpose are settled and counted by name.
-//! 2. Everything is bounded: slots, bytes in flight from the read to the acknowledgement, the length
-//!    of a line, delays, open files, dead letters. Each source has one chunk reserved at each sink,
-//!    so that a flood elsewhere cannot starve it.
+//! 1. Nothing is acknowledged that the sink does not own. An ack that is dropped settles nothing:
+//!    it breaks its ledger, chunks of that ledger are passed over, and the cursor is started again
+//!    from what was settled. Lines that are given up on purpose are settled and counted by name.
+//! 2. Everything is bounded: slots, bytes in flight from the read to the acknowledgement, the
+//!    length of a line, delays, open files, dead letters. Each source has one chunk reserved at
+//!    each sink, so that a flood elsewhere cannot starve it.
 //! 3. Work is per chunk. No allocation, lock, clock, atomic or log call per line on the raw path.
 //! 4. One slow or broken source or sink never harms another. A source's trouble is its state, not
 //!    the end of the process.
@@ -59,7 +59,7 @@
 //!
 //! ```text
 //! cli                                       arguments, one file per command, exit codes
-//! agent                                     starts, watches and ends tasks: the only place that spawns
+//! agent                                     starts, watches and ends tasks; only it spawns
 //! config                                    TOML -> validated structs; every error at its place
 //! source/*   sink/*                         I/O shells around the layers below
 //! delivery                                  the retry loop; knows no concrete sink
@@ -69,11 +69,11 @@
 //! model  secret                             types
 //! ```
 //!
-//! The two lowest layers are pure: no I/O, no clock (`now` is an argument), no log, no globals. What
-//! is clever about bytes lives there and is tested with tables and properties.
+//! The two lowest layers are pure: no I/O, no clock (`now` is an argument), no log, no globals.
+//! What is clever about bytes lives there and is tested with tables and properties.
 //!
-//! To add a source or a sink: one file, one variant of the enum, one arm of the match, its reader in
-//! `config`, its test, its block in `agent.toml.example`.
+//! To add a source or a sink: one file, one variant of the enum, one arm of the match, its reader
+//! in `config`, its test, its block in `agent.toml.example`.
 //!
 //! # Decisions that the code alone does not explain
 //!
@@ -87,26 +87,28 @@
 //!   may: delivery then sends it in parts.
 //! - **The checkpoint is one journal file** of checksummed JSON lines, not a journal beside a
 //!   snapshot: when it is larger than 1 MiB and than four times what it adds up to, a fresh journal
-//!   with the same sum takes its place (temporary file, fsync, rename, fsync of the directory). Each
-//!   start does so, too. A record says where something stands and never by how much it moved, so a damaged line
-//!   costs itself alone, and a torn one at the end is the last thing a crash did not do.
+//!   with the same sum takes its place (temporary file, fsync, rename, fsync of the directory).
+//!   Each start does so, too. A record says where something stands and never by how much it moved,
+//!   so a damaged line costs itself alone, and a torn one at the end is the last thing a crash did
+//!   not do.
 //! - **Exactly once to a file** is an intent in that journal before each write: which file, from
 //!   which length to which, the checksum of the bytes, the positions afterwards. A sink writes one
 //!   batch after the other, so a new intent also says that the one before was carried out.
 //! - **Read buffers and bodies come from pools** ([`framing::Pool`]) and are handed out as `Bytes`
 //!   by `Bytes::from_owner`: the last reference, wherever it is dropped, brings the buffer back. A
 //!   `BytesMut` kept for its capacity would allocate again as long as a chunk of it is alive, and
-//!   fresh memory costs a page fault each 4 KiB. Lines that fill less than a quarter of their buffer
-//!   are copied out, so that what is charged is what is pinned.
+//!   fresh memory costs a page fault each 4 KiB. Lines that fill less than a quarter of their
+//!   buffer are copied out, so that what is charged is what is pinned.
 //! - **Positions carry a guard**, a hash of the last 256 bytes before them. It is compared after
-//!   each read, when what was read is not yet sent: inode numbers are used again at once, and a file
-//!   can be truncated and have grown past the position between two looks.
+//!   each read, when what was read is not yet sent: inode numbers are used again at once, and a
+//!   file can be truncated and have grown past the position between two looks.
 //! - **Finite inputs run in order** ([`agent::Turns::InOrder`]): `tail --no-follow a b` is like
 //!   `cat a b`, and deterministic.
 //! - **Sources report their first attempt** ([`source::SourceContext::first_attempt`]), once: so
 //!   `tail` ends with an error where nothing at all can be read, and otherwise tries for ever.
-//! - **The process ends in phases**: sources stop, back-off is cut short and each delivery makes one
-//!   last attempt, checkpoints are saved last. What was not delivered stays behind its position.
+//! - **The process ends in phases**: sources stop, back-off is cut short and each delivery makes
+//!   one last attempt, checkpoints are saved last. What was not delivered stays behind its
+//!   position.
 
 // Types and algorithms, all of them pure.
 pub mod model;
