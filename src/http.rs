@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Response, Url};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
+use tokio_tungstenite::Connector;
 
 use crate::secret::Secret;
 
@@ -105,7 +108,7 @@ pub fn client(
     connect_timeout: Duration,
 ) -> Result<reqwest::Client, ClientError> {
     // Without a certificate store on the machine, plain HTTP must still work.
-    let mut config = if url.starts_with("https:") {
+    let mut config = if is_encrypted(url) {
         tls_config(tls)?
     } else {
         no_tls()?
@@ -122,6 +125,24 @@ pub fn client(
         .map_err(|error| ClientError::Client(chain(&error.without_url())))
 }
 
+/// What a WebSocket connects with. It offers no protocols: a server that chose HTTP/2 would refuse
+/// the upgrade.
+///
+/// # Errors
+/// [`ClientError`] where a certificate or key file cannot be used.
+pub fn websocket_connector(url: &str, tls: &Tls) -> Result<Connector, ClientError> {
+    if is_encrypted(url) {
+        Ok(Connector::Rustls(Arc::new(tls_config(tls)?)))
+    } else {
+        Ok(Connector::Plain)
+    }
+}
+
+fn is_encrypted(url: &str) -> bool {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
+}
+
 /// An error and its causes on one line: "a: b: c".
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -135,6 +156,45 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What a status other than success means, with the reason that came with it, for a person.
+pub fn describe_status(status: u16, reason: &str) -> String {
+    let name = reqwest::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("unknown status");
+    let hint = match status {
+        401 | 403 => " (is the token right, and does it still count?)",
+        404 => " (is the path of the url right?)",
+        407 => " (the proxy wants credentials)",
+        300..=399 => " (set url to where it points)",
+        _ => "",
+    };
+    let reason = reason.trim();
+    let colon = if reason.is_empty() { "" } else { ": " };
+    format!("HTTP {status} {name}{hint}{colon}{reason}")
+}
+
+/// Reads a `Retry-After` header: seconds or an HTTP date (RFC 9110 §10.2.3). A date in the past
+/// means at once; anything else is ignored.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value)
+        .ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+/// Where a redirect leads; `None`: it is none, or one that HTTP cannot follow.
+pub fn redirect_target(response: &Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let target = response.url().join(location).ok()?;
+    let is_redirect = response.status().is_redirection();
+    (is_redirect && matches!(target.scheme(), "http" | "https")).then_some(target)
 }
 
 fn sensitive(value: &Secret) -> Option<HeaderValue> {
@@ -216,6 +276,25 @@ fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
+        let seconds = |n| Some(Duration::from_secs(n));
+
+        assert_eq!(retry_after("2", now), seconds(2));
+        assert_eq!(retry_after(" 120 ", now), seconds(120));
+        assert_eq!(
+            retry_after("Sun, 22 Nov 2026 18:00:30 GMT", now),
+            seconds(30)
+        );
+        assert_eq!(
+            retry_after("Sun, 22 Nov 2026 17:00:00 GMT", now),
+            seconds(0)
+        );
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-3", now), None);
+    }
 
     #[test]
     fn basic_credentials_are_base64() {

@@ -43,6 +43,13 @@ pub fn note(line: &str) {
     say(&format!("{color}{sign}{RESET}{DIM}{rest}{RESET}"));
 }
 
+/// Takes away what a terminal shows on the line of the cursor, such as the `^C` that it echoed.
+pub fn erase_line() {
+    if io::stderr().is_terminal() {
+        write_all(ERASE.as_bytes());
+    }
+}
+
 /// Whether stderr is coloured.
 pub fn colored() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod network;
 mod output;
 mod run;
 mod show;
@@ -27,6 +28,8 @@ use crate::config::{Color, References};
   logweir tail /var/log/nginx/*.log             follow files, merged
   logweir tail app.log | jq -r ._msg            JSON lines in a pipe
   logweir tail --no-follow -n all -o raw a.log  like cat
+  logweir tail https://host/stream wss://host/feed    live streams
+  some-command | logweir tail - app.log         standard input, too
   logweir demo                                  see it work, with nothing to set up
   logweir run -c agent.toml                     the service
   logweir check -c agent.toml                   is this configuration good?")]

@@ -91,6 +91,7 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
                 || stopped.get() == Some(Stop::ReaderGone);
             let exit = exit_code(&report, &asked);
             if !silent && !matches!(report.ended, Ended::NoSource(_) | Ended::SinkFailed(_)) {
+                terminal::erase_line();
                 terminal::note(&summary(&report, started.elapsed()));
             }
             exit
@@ -136,7 +137,6 @@ fn summary(report: &Report, elapsed: Duration) -> String {
     if report.lost_bytes > 0 {
         text.push_str(&format!(", {} lost", count(report.lost_bytes, "byte")));
     }
-    let elapsed = Duration::from_secs(elapsed.as_secs());
     format!("{text}, {}", Span(elapsed))
 }
 
@@ -215,7 +215,7 @@ mod tests {
         );
         assert_eq!(
             bad,
-            "= 1 source, 1 line, 1 reconnect, 0 dropped, 3 cut, 1 byte lost, 0s"
+            "= 1 source, 1 line, 1 reconnect, 0 dropped, 3 cut, 1 byte lost, 900ms"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::network::{self, NetworkArgs};
 use super::output::OutputArgs;
 use super::{Exit, say, show};
 use crate::agent::{Plan, Turns};
@@ -10,7 +11,8 @@ use crate::source::file::{Follow, Start};
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// What to read, as [NAME=]LOCATION: a path, a quoted glob or a directory
+    /// What to read, as [NAME=]LOCATION: a path, a quoted glob, a directory, an http(s):// stream
+    /// (sse+ or lines+ in front forces its framing), a ws(s):// feed, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<String>,
     /// Lines from before now that are shown of each file: a number or `all`
@@ -22,6 +24,8 @@ pub(super) struct TailArgs {
     no_follow: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
 }
 
 fn parse_lines(text: &str) -> Result<Start, String> {
@@ -61,8 +65,9 @@ fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
     let options = ArgumentOptions {
         start: args.lines,
         follow,
+        network: network::options(&args.network)?,
     };
-    let sources = sources_from_arguments(&args.sources, options)
+    let sources = sources_from_arguments(&args.sources, &options)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let plan = args.output.plan(sources);
     Ok(Plan {

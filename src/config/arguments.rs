@@ -1,26 +1,56 @@
 //! SOURCE strings of the command line, `[NAME=]LOCATION`, as sources.
 
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reqwest::Url;
 use thiserror::Error;
 
-use super::location::{Location, is_name, path_trouble};
+use super::location::{Location, is_name, path_trouble, without_framing};
 use super::source::{LINE_BYTES, of_paths};
-use crate::secret::shown_url;
+use crate::http::{Credentials, Tls};
+use crate::secret::{Secret, shown_url};
 use crate::source::file::{FileConfig, Follow, Label, Start};
-use crate::source::{SourceConfig, SourceKind};
+use crate::source::stdin::{Input, StdinConfig};
+use crate::source::stream::{Framing, StreamConfig};
+use crate::source::websocket::WebSocketConfig;
+use crate::source::{Ends, SourceConfig, SourceKind};
 
 /// Characters that make a path a glob.
 const GLOB: [char; 4] = ['*', '?', '[', '{'];
 
 /// What a command says about all of its sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ArgumentOptions {
     /// Where a file's first sight starts.
     pub start: Start,
     /// Whether files are followed.
     pub follow: Follow,
+    /// For sources over the network.
+    pub network: NetworkOptions,
+}
+
+/// What a command says about its sources over the network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkOptions {
+    /// Extra headers.
+    pub headers: Vec<HeaderOption>,
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// An extra header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderOption {
+    /// The only source that sends it; `None`: all of them.
+    pub source: Option<String>,
+    /// The header's name.
+    pub name: String,
+    /// Its value, which may hold a secret.
+    pub value: Secret,
 }
 
 /// Why a SOURCE string names no source; nothing of it that may be secret is shown.
@@ -48,6 +78,20 @@ pub enum ArgumentError {
         /// For example "must not be empty".
         trouble: &'static str,
     },
+    /// A URL that cannot be one.
+    #[error("`{location}`: {trouble}")]
+    Url {
+        /// The location, without secrets.
+        location: String,
+        /// What is wrong with it.
+        trouble: String,
+    },
+    /// A header for a source that is not there.
+    #[error("no source over the network is named `{name}`: its header is for nobody")]
+    HeaderForNobody {
+        /// As given.
+        name: String,
+    },
     /// Two sources of one name.
     #[error("two sources are named `{name}`")]
     SameName {
@@ -63,7 +107,7 @@ pub enum ArgumentError {
 /// One for each string that names no source, and for each name that was given twice.
 pub fn sources_from_arguments(
     arguments: &[String],
-    options: ArgumentOptions,
+    options: &ArgumentOptions,
 ) -> Result<Vec<SourceConfig>, Vec<ArgumentError>> {
     let mut sources: Vec<SourceConfig> = Vec::new();
     let mut errors = Vec::new();
@@ -77,6 +121,9 @@ pub fn sources_from_arguments(
     let given: Vec<bool> = arguments.iter().map(|it| split(it).0.is_some()).collect();
     if errors.is_empty() {
         errors.extend(make_distinct(&mut sources, &given));
+        errors.extend(headers_for_nobody(&sources, &options.network));
+        let network = &options.network;
+        sources.iter_mut().for_each(|source| equip(source, network));
     }
     if errors.is_empty() {
         Ok(sources)
@@ -92,23 +139,57 @@ pub fn sources_from_arguments(
 /// [`ArgumentError`] if it names no source that this version knows.
 pub fn source_from_location(
     argument: &str,
-    options: ArgumentOptions,
+    options: &ArgumentOptions,
 ) -> Result<SourceConfig, ArgumentError> {
     let (name, location) = split(argument);
-    let later = |kind| ArgumentError::Later {
-        location: shown_url(location),
+    let source = |name: String, kind| SourceConfig {
+        name: Arc::from(name),
+        labels: Arc::from([]),
+        line_bytes_max: LINE_BYTES,
         kind,
     };
+    let named = |default: String| name.map_or(default, str::to_owned);
     match Location::of(location) {
         Location::Path => {}
-        Location::Http => return Err(later("stream")),
-        Location::Stdin => return Err(later("stdin")),
-        Location::Later(kind) => return Err(later(kind)),
+        Location::Stdin => {
+            let input = Input::Stdin;
+            let kind = SourceKind::Stdin(StdinConfig { input });
+            return Ok(source(named("stdin".to_owned()), kind));
+        }
+        Location::Http => {
+            let (host, kind) = stream(location, Framing::Auto, options.follow)?;
+            return Ok(source(named(host), kind));
+        }
+        Location::Framed(framing) => {
+            let (host, kind) = stream(location, framing, options.follow)?;
+            return Ok(source(named(host), kind));
+        }
+        Location::WebSocket => {
+            let config = WebSocketConfig {
+                ends: match options.follow {
+                    Follow::Forever => Ends::Never,
+                    Follow::UntilEnd => Ends::WithFirstConnection,
+                },
+                ..WebSocketConfig::of_url(location)
+            };
+            let kind = SourceKind::WebSocket(config);
+            return Ok(source(named(host(location, location)?), kind));
+        }
+        Location::Later(kind) => {
+            return Err(ArgumentError::Later {
+                location: shown_url(location),
+                kind,
+            });
+        }
         Location::UnknownScheme => {
             return Err(ArgumentError::UnknownScheme {
                 location: shown_url(location),
             });
         }
+    }
+    if let Some(input) = pipe(location, options.follow) {
+        let kind = SourceKind::Stdin(StdinConfig { input });
+        return Ok(source(named(default_name(location, false)), kind));
     }
     if let Some(trouble) = path_trouble(location) {
         return Err(ArgumentError::Path {
@@ -122,7 +203,7 @@ pub fn source_from_location(
     } else {
         Label::Source
     };
-    let name = name.map_or_else(|| default_name(location, many), str::to_owned);
+    let name = named(default_name(location, many));
     let files = of_paths(vec![location.to_owned()]);
     let files = FileConfig {
         start: options.start,
@@ -130,12 +211,88 @@ pub fn source_from_location(
         label,
         ..files
     };
-    Ok(SourceConfig {
-        name: Arc::from(name),
-        labels: Arc::from([]),
-        line_bytes_max: LINE_BYTES,
-        kind: SourceKind::File(files),
-    })
+    Ok(source(name, SourceKind::File(files)))
+}
+
+/// A stream, and its host's name.
+fn stream(
+    location: &str,
+    framing: Framing,
+    follow: Follow,
+) -> Result<(String, SourceKind), ArgumentError> {
+    let url = without_framing(location);
+    let config = StreamConfig {
+        framing,
+        ends: match follow {
+            Follow::Forever => Ends::WithFiniteResponse,
+            Follow::UntilEnd => Ends::WithFirstConnection,
+        },
+        ..StreamConfig::of_url(url)
+    };
+    Ok((host(url, location)?, SourceKind::Stream(config)))
+}
+
+fn host(url: &str, location: &str) -> Result<String, ArgumentError> {
+    let url = Url::parse(url).map_err(|error| ArgumentError::Url {
+        location: shown_url(location),
+        trouble: error.to_string(),
+    })?;
+    let host = url.host_str().unwrap_or_default();
+    Ok(valid(host.trim_matches(['[', ']'])).unwrap_or_else(|| "stream".to_owned()))
+}
+
+/// FIFOs and devices are read as streams.
+fn pipe(path: &str, follow: Follow) -> Option<Input> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    let input = PathBuf::from(path);
+    // A pipe without a name of its own, as of `<(command)`, cannot be opened for another writer.
+    let is_named = || std::fs::canonicalize(path).is_ok();
+    if kind.is_fifo() && follow == Follow::Forever && is_named() {
+        Some(Input::Fifo(input))
+    } else if kind.is_fifo() || kind.is_char_device() {
+        Some(Input::Pipe(input))
+    } else {
+        None
+    }
+}
+
+fn network_parts(kind: &mut SourceKind) -> Option<(&mut Credentials, &mut Tls)> {
+    match kind {
+        SourceKind::Stream(it) => Some((&mut it.credentials, &mut it.tls)),
+        SourceKind::WebSocket(it) => Some((&mut it.credentials, &mut it.tls)),
+        SourceKind::File(_) | SourceKind::Stdin(_) => None,
+    }
+}
+
+/// Gives a source over the network what the command says about it.
+fn equip(source: &mut SourceConfig, network: &NetworkOptions) {
+    let name = &source.name;
+    let Some((credentials, tls)) = network_parts(&mut source.kind) else {
+        return;
+    };
+    let own = network
+        .headers
+        .iter()
+        .filter(|it| it.source.as_deref().is_none_or(|source| *source == **name));
+    credentials.headers = own.map(|it| (it.name.clone(), it.value.clone())).collect();
+    credentials.bearer.clone_from(&network.bearer);
+    tls.ca.clone_from(&network.ca);
+}
+
+fn headers_for_nobody(sources: &[SourceConfig], network: &NetworkOptions) -> Vec<ArgumentError> {
+    let is_network =
+        |kind: &SourceKind| matches!(kind, SourceKind::Stream(_) | SourceKind::WebSocket(_));
+    let is_there = |name: &str| {
+        let mut named = sources.iter().filter(|source| *source.name == *name);
+        named.any(|source| is_network(&source.kind))
+    };
+    let given = network.headers.iter().filter_map(|it| it.source.as_deref());
+    given
+        .filter(|name| !is_there(name))
+        .map(|name| ArgumentError::HeaderForNobody {
+            name: name.to_owned(),
+        })
+        .collect()
 }
 
 /// NAME, if what stands before the first `=` can be one, and LOCATION.
@@ -212,13 +369,24 @@ fn make_distinct(sources: &mut [SourceConfig], given: &[bool]) -> Vec<ArgumentEr
     errors
 }
 
-/// "folder-stem" for a source of one path.
+/// What tells sources of one stem or host apart: a folder, a port, the end of a path.
 fn folder_and_name(source: &SourceConfig) -> Option<Arc<str>> {
-    let SourceKind::File(files) = &source.kind else {
-        return None;
+    let name = &source.name;
+    let longer = match &source.kind {
+        SourceKind::File(files) => {
+            let folder = Path::new(files.paths.first()?).parent()?.file_name()?;
+            format!("{}-{name}", folder.to_string_lossy())
+        }
+        SourceKind::Stream(StreamConfig { url, .. })
+        | SourceKind::WebSocket(WebSocketConfig { url, .. }) => {
+            let url = Url::parse(url).ok()?;
+            let last = || url.path_segments()?.rfind(|it| !it.is_empty());
+            let port = url.port().map(|port| port.to_string());
+            format!("{name}-{}", port.as_deref().or_else(last)?)
+        }
+        SourceKind::Stdin(_) => return None,
     };
-    let folder = Path::new(files.paths.first()?).parent()?.file_name()?;
-    valid(&format!("{}-{}", folder.to_string_lossy(), source.name)).map(Arc::from)
+    valid(&longer).map(Arc::from)
 }
 
 #[cfg(test)]
@@ -228,10 +396,15 @@ mod tests {
     const OPTIONS: ArgumentOptions = ArgumentOptions {
         start: Start::LastLines(10),
         follow: Follow::Forever,
+        network: NetworkOptions {
+            headers: Vec::new(),
+            bearer: None,
+            ca: None,
+        },
     };
 
     fn one(argument: &str) -> Result<(String, String, Label), String> {
-        let source = source_from_location(argument, OPTIONS).map_err(|error| error.to_string())?;
+        let source = source_from_location(argument, &OPTIONS).map_err(|error| error.to_string())?;
         let SourceKind::File(files) = source.kind else {
             panic!("no files")
         };
@@ -271,18 +444,13 @@ mod tests {
     fn what_is_no_source_is_named_without_secrets() {
         let cases = [
             (
-                "https://u:p@h/x?t=s",
-                "`https://h/x`: a stream source is not supported by this version",
-            ),
-            (
-                "e=wss://h/f",
-                "`wss://h/f`: a websocket source is not supported by this version",
+                "https://u:p@h:x/x?t=s",
+                "`https://h:x/x`: invalid port number",
             ),
             (
                 "poll+https://h",
                 "`poll+https://h`: a poll source is not supported by this version",
             ),
-            ("-", "`-`: a stdin source is not supported by this version"),
             ("ftp://h", "`ftp://h`: has an unknown scheme"),
             ("", "``: must not be empty"),
             ("x=", "``: must not be empty"),
@@ -308,20 +476,80 @@ mod tests {
         ];
         let arguments = arguments.map(str::to_owned);
 
-        let sources = sources_from_arguments(&arguments, OPTIONS).unwrap();
+        let sources = sources_from_arguments(&arguments, &OPTIONS).unwrap();
 
         let names: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
         assert_eq!(names, ["a-app", "b-app", "app", "x-web", "x-web-2"]);
     }
 
     #[test]
+    fn urls_are_streams_and_websockets_named_by_their_hosts() {
+        let arguments = [
+            "https://u:p@orders.internal/logs?t=s",
+            "sse+http://127.0.0.1:81/x",
+            "http://127.0.0.1:82/x",
+            "e=wss://h/f",
+            "ws://[::1]:9/feed",
+            "-",
+        ];
+        let arguments = arguments.map(str::to_owned);
+
+        let sources = sources_from_arguments(&arguments, &OPTIONS).unwrap();
+
+        let names: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
+        let expected = [
+            "orders.internal",
+            "127.0.0.1-81",
+            "127.0.0.1-82",
+            "e",
+            "__1",
+            "stdin",
+        ];
+        assert_eq!(names, expected);
+        let SourceKind::Stream(forced) = &sources[1].kind else {
+            panic!("a stream")
+        };
+        assert_eq!(
+            (forced.url.as_str(), forced.framing),
+            ("http://127.0.0.1:81/x", Framing::Sse)
+        );
+        assert_eq!(forced.ends, Ends::WithFiniteResponse);
+    }
+
+    #[test]
+    fn headers_go_to_the_sources_that_they_are_for() {
+        let arguments = ["a=http://a", "b=ws://b", "c.log"].map(str::to_owned);
+        let header = |source: Option<&str>, name: &str| HeaderOption {
+            source: source.map(str::to_owned),
+            name: name.to_owned(),
+            value: Secret::new("v"),
+        };
+        let with = |headers| {
+            let network = NetworkOptions {
+                headers,
+                ..NetworkOptions::default()
+            };
+            sources_from_arguments(&arguments, &ArgumentOptions { network, ..OPTIONS })
+        };
+
+        let mut sources = with(vec![header(None, "X-All"), header(Some("b"), "X-B")]).unwrap();
+        let mut names = |index: usize| -> Vec<String> {
+            let (credentials, _) = network_parts(&mut sources[index].kind).unwrap();
+            credentials.headers.iter().map(|it| it.0.clone()).collect()
+        };
+        assert_eq!(names(0), ["X-All"]);
+        assert_eq!(names(1), ["X-All", "X-B"]);
+        assert_eq!(with(vec![header(Some("c"), "X")]).unwrap_err().len(), 1);
+    }
+
+    #[test]
     fn every_mistake_is_found() {
-        let bad = ["", "-", "ok.log"].map(str::to_owned);
+        let bad = ["", "ftp://h", "ok.log"].map(str::to_owned);
         let twice = ["a=x.log", "a=y.log"].map(str::to_owned);
 
-        assert_eq!(sources_from_arguments(&bad, OPTIONS).unwrap_err().len(), 2);
+        assert_eq!(sources_from_arguments(&bad, &OPTIONS).unwrap_err().len(), 2);
         assert_eq!(
-            sources_from_arguments(&twice, OPTIONS).unwrap_err(),
+            sources_from_arguments(&twice, &OPTIONS).unwrap_err(),
             [ArgumentError::SameName {
                 name: "a".to_owned()
             }]

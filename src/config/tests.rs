@@ -416,7 +416,10 @@ fn commented_defaults_of_the_example_are_the_defaults() {
         .find(|source| &*source.name == "app")
         .unwrap();
     let (SourceKind::File(shown), SourceKind::File(default)) =
-        (&source.kind, &short.sources[0].kind);
+        (&source.kind, &short.sources[0].kind)
+    else {
+        panic!("files")
+    };
     assert_eq!(source.line_bytes_max, short.sources[0].line_bytes_max);
     assert_eq!(shown.start, default.start);
     assert_eq!(shown.rotate_grace, default.rotate_grace);

@@ -4,6 +4,8 @@
 
 mod newline;
 mod pool;
+mod sse;
 
 pub use newline::{LineBuffer, SHARED_ABOVE_BYTES, Taken};
 pub use pool::{CHUNK_BYTES, Pool};
+pub use sse::{Events, SseBuffer};

@@ -262,7 +262,7 @@ impl Drop for LineBuffer {
     }
 }
 
-fn index(len: usize) -> u32 {
+pub(super) fn index(len: usize) -> u32 {
     u32::try_from(len).expect("a chunk is smaller than 4 GiB")
 }
 

@@ -1,6 +1,8 @@
 //! Sources: each reads one kind of input and pushes lines into its sinks' queues.
 
+mod fanout;
 pub mod file;
+mod session;
 pub mod stdin;
 pub mod stream;
 pub mod websocket;

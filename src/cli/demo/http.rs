@@ -23,9 +23,13 @@ pub(super) struct Service {
     pub name: &'static str,
     pub shape: Shape,
     pub content_type: &'static str,
-    /// How long a connection lives; `None`: for ever.
+    /// How long a connection lives, the first at least; `None`: for ever.
     pub cut_after: Option<Duration>,
 }
+
+/// Each connection lives twice as long as the one before it, up to this: long enough not to pass
+/// for a server that always hangs up.
+const CUT_AFTER_MAX: Duration = Duration::from_secs(12);
 
 /// What stands around a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,13 @@ struct Cut;
 
 /// Answers until it is dropped.
 pub(super) async fn serve(listener: TcpListener, service: Service, feed: Feed) {
-    super::accept(listener, |socket| answer(socket, service, feed.clone())).await;
+    let mut next = service;
+    super::accept(listener, |socket| {
+        let service = next;
+        next.cut_after = next.cut_after.map(|it| (2 * it).min(CUT_AFTER_MAX));
+        answer(socket, service, feed.clone())
+    })
+    .await;
 }
 
 async fn answer(socket: TcpStream, service: Service, feed: Feed) {

@@ -21,7 +21,7 @@ use self::file::AppLog;
 use self::http::{Service, Shape};
 use super::output::OutputArgs;
 use super::{Exit, say, show};
-use crate::config::{ArgumentOptions, sources_from_arguments};
+use crate::config::{ArgumentOptions, NetworkOptions, sources_from_arguments};
 use crate::source::SourceConfig;
 use crate::source::file::{Follow, Start};
 
@@ -77,8 +77,9 @@ impl Demo {
         let options = ArgumentOptions {
             start: Start::Beginning,
             follow: Follow::Forever,
+            network: NetworkOptions::default(),
         };
-        let sources = sources_from_arguments(&arguments, options)
+        let sources = sources_from_arguments(&arguments, &options)
             .map_err(|errors| io::Error::other(errors[0].to_string()))?;
         Ok(Self {
             sources,
@@ -133,7 +134,7 @@ async fn listen() -> io::Result<(TcpListener, std::net::SocketAddr)> {
 }
 
 /// Answers every connection by `answer`, until it is dropped.
-async fn accept<F>(listener: TcpListener, answer: impl Fn(tokio::net::TcpStream) -> F)
+async fn accept<F>(listener: TcpListener, mut answer: impl FnMut(tokio::net::TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {

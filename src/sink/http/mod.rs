@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 
 use super::body::Bodies;
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::{Encoder, gzip};
-use crate::http::{ClientError, Credentials, Tls, chain, client};
+use crate::http::{ClientError, Credentials, Tls, chain, client, redirect_target, retry_after};
 use crate::model::Batch;
 use crate::queue::Chunk;
 use crate::secret::shown_url;
@@ -162,7 +160,7 @@ impl HttpSink {
                 request = request.headers(self.private.clone());
             }
             let response = request.send().await.map_err(transport_error)?;
-            let Some(next) = redirect_target(&response) else {
+            let Some(next) = kept_redirect(&response) else {
                 return Ok(response);
             };
             url = next;
@@ -195,7 +193,7 @@ impl Sink for HttpSink {
         let after = response
             .headers()
             .get(RETRY_AFTER)
-            .and_then(|value| response::retry_after(value.to_str().ok()?, Timestamp::now()));
+            .and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
         // Without it the status alone decides; the connection is not used again.
         let answer = read_answer(&mut response).await.unwrap_or_default();
         response::classify(status, after, &reason(&answer))
@@ -203,13 +201,9 @@ impl Sink for HttpSink {
 }
 
 /// Where a redirect that keeps method and body leads (RFC 9110 §15.4.8, §15.4.9).
-fn redirect_target(response: &Response) -> Option<Url> {
-    if !matches!(response.status().as_u16(), 307 | 308) {
-        return None;
-    }
-    let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    let target = response.url().join(location).ok()?;
-    matches!(target.scheme(), "http" | "https").then_some(target)
+fn kept_redirect(response: &Response) -> Option<Url> {
+    let keeps = matches!(response.status().as_u16(), 307 | 308);
+    redirect_target(response).filter(|_| keeps)
 }
 
 fn transport_error(error: reqwest::Error) -> SinkError {

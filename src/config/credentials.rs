@@ -1,13 +1,14 @@
-//! Reads how an HTTP sink says who it is: `headers`, `basic`, `bearer`.
+//! Reads how a request says who it is from: `headers`, `basic`, `bearer`.
 
 use std::ops::Range;
 
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::super::cx::Cx;
-use super::super::references::{From, Text};
-use super::super::table::Table;
-use super::super::value::{Pair, Value};
+use super::cx::Cx;
+use super::endpoint::InTheClear;
+use super::references::{From, Text};
+use super::table::Table;
+use super::value::{Pair, Value};
 use crate::http::Credentials;
 use crate::secret::Secret;
 
@@ -23,13 +24,13 @@ const OWN_HEADERS: [&str; 4] = [
 pub(super) fn read(
     table: &mut Table,
     credentials: &mut Credentials,
-    in_the_clear: Option<&str>,
+    in_the_clear: Option<&InTheClear>,
     cx: &mut Cx,
 ) {
     let mut seen: Option<Range<usize>> = None;
     let mut authenticates = |value: &Value, cx: &mut Cx| {
-        if let Some(host) = in_the_clear {
-            unencrypted(value, host, cx);
+        if let Some(clear) = in_the_clear {
+            unencrypted(value, clear, cx);
         }
         if let Some(first) = &seen {
             let place = cx.place(first.clone()).labelled("the other is here");
@@ -132,7 +133,7 @@ fn secret(value: &Value, cx: &mut Cx) -> Option<Text> {
     Some(text)
 }
 
-fn sealed(text: Text) -> Secret {
+pub(super) fn sealed(text: Text) -> Secret {
     Secret::new(text.value)
 }
 
@@ -153,8 +154,8 @@ pub(super) fn plain_text(value: &Value, cx: &mut Cx) {
         .label("write ${env:NAME}, ${file:/path} or ${cred:name} instead");
 }
 
-pub(super) fn unencrypted(value: &Value, host: &str, cx: &mut Cx) {
-    let message = format!("{}: sent unencrypted to {host}", value.name());
+pub(super) fn unencrypted(value: &Value, clear: &InTheClear, cx: &mut Cx) {
+    let message = format!("{}: sent unencrypted to {}", value.name(), clear.host);
     cx.warning(value.key_span.clone(), message)
-        .label("the URL is http://, not https://");
+        .label(clear.label);
 }
