@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use crate::backoff::Backoff;
 use crate::checkpoint::{Checkpoints, OpenError};
-use crate::delivery::{self, DeadLetter, Failure, Settings};
+use crate::delivery::{self, DeadLetter, Failure, Flow, Settings};
 use crate::encoding::{Encoder, Format};
 use crate::framing::CHUNK_BYTES;
 use crate::http::ClientError;
@@ -258,9 +258,11 @@ impl Agent {
         };
         Settings {
             name: Arc::clone(&sink.name),
-            limits: sink.batch,
-            part_lines_max,
-            concurrency,
+            flow: Flow {
+                limits: sink.batch,
+                part_lines_max,
+                concurrency,
+            },
             backoff: Backoff::new(base, max, crate::random::seed()),
             dead_letter,
             counters,

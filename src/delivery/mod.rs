@@ -7,14 +7,22 @@ mod attempt;
 mod dead_letter;
 mod error;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
 
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 pub use dead_letter::DeadLetter;
 pub use error::{Failure, SinkError};
+use pipeline::Pipeline;
 
 use crate::backoff::Backoff;
 use crate::checkpoint::Checkpoints;
@@ -54,12 +62,8 @@ pub struct Part {
 pub struct Settings {
     /// The sink's configured name.
     pub name: Arc<str>,
-    /// When a batch is closed.
-    pub limits: BatchLimits,
-    /// Lines in one body. More, where a single chunk holds them, are delivered in parts.
-    pub part_lines_max: u64,
-    /// Payloads in flight at once.
-    pub concurrency: usize,
+    /// How lines become payloads.
+    pub flow: Flow,
     /// Delays between retries, shared by everything in flight at this sink.
     pub backoff: Backoff,
     /// Where refused lines go; absent for sinks that refuse nothing.
@@ -72,13 +76,58 @@ pub struct Settings {
     pub draining: CancellationToken,
 }
 
+/// How lines become payloads.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// When a batch is closed.
+    pub limits: BatchLimits,
+    /// Lines in one body. More, where a single chunk holds them, are delivered in parts.
+    pub part_lines_max: u64,
+    /// Payloads in flight at once.
+    pub concurrency: usize,
+}
+
 /// Delivers until every sender is gone and everything is settled.
 ///
 /// # Errors
 /// [`Failure`] when the sink can never go on, or when the process drains and the last attempt
 /// failed. What was not settled then is read again at the next start.
-pub async fn run<S: Sink>(sink: S, receiver: Receiver, settings: Settings) -> Result<(), Failure> {
-    pipeline::Pipeline::new(sink, receiver, settings)
-        .run()
-        .await
+///
+/// A panic ends what is in flight, not the sink: its acks are dropped, so that the cursors go back
+/// to what is settled, and delivery starts anew.
+pub async fn run<S: Sink>(
+    sink: S,
+    mut receiver: Receiver,
+    settings: Settings,
+) -> Result<(), Failure> {
+    /// Whatever panicked may do so again: not at full speed.
+    const RESTART_AFTER: Duration = Duration::from_secs(1);
+    let shared = Arc::new(attempt::Shared {
+        sink,
+        name: settings.name,
+        backoff: Mutex::new(settings.backoff),
+        outage: Mutex::new(None),
+        dead_letter: settings.dead_letter,
+        counters: settings.counters,
+        draining: settings.draining,
+    });
+    loop {
+        let checkpoints = settings.checkpoints.clone();
+        let pipeline = Pipeline::new(
+            Arc::clone(&shared),
+            &mut receiver,
+            &settings.flow,
+            checkpoints,
+        );
+        // Nothing of a pipeline that panicked is used again but its queue and the shared part,
+        // whose locks recover from poison.
+        match AssertUnwindSafe(pipeline.run()).catch_unwind().await {
+            Ok(ended) => return ended,
+            Err(_) if shared.draining.is_cancelled() => {
+                return Err(Failure::GaveUp("a bug interrupted its delivery".to_owned()));
+            }
+            Err(_) => error!(sink = %shared.name, "a bug interrupted delivery: it starts anew"),
+        }
+        tokio::time::sleep(RESTART_AFTER).await;
+    }
 }

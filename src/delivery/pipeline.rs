@@ -2,7 +2,7 @@
 //! it collected.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
@@ -11,7 +11,7 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::attempt::{Job, Shared, encode, jobs, settle};
 use super::error::Failure;
-use super::{Settings, Sink};
+use super::{Flow, Sink};
 use crate::checkpoint::Checkpoints;
 use crate::model::{Batch, Batcher, Moved};
 use crate::queue::{Chunk, Receiver};
@@ -19,9 +19,9 @@ use crate::queue::{Chunk, Receiver};
 type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
 type Settling = BoxFuture<'static, Result<Job, Failure>>;
 
-pub(super) struct Pipeline<S: Sink> {
+pub(super) struct Pipeline<'a, S: Sink> {
     shared: Arc<Shared<S>>,
-    receiver: Receiver,
+    receiver: &'a mut Receiver,
     open: bool,
     part_lines_max: u64,
     concurrency: usize,
@@ -34,25 +34,21 @@ pub(super) struct Pipeline<S: Sink> {
     in_flight: FuturesUnordered<Settling>,
 }
 
-impl<S: Sink> Pipeline<S> {
-    pub(super) fn new(sink: S, receiver: Receiver, settings: Settings) -> Self {
-        let shared = Shared {
-            sink,
-            name: settings.name,
-            backoff: Mutex::new(settings.backoff),
-            outage: Mutex::new(None),
-            dead_letter: settings.dead_letter,
-            counters: settings.counters,
-            draining: settings.draining,
-        };
+impl<'a, S: Sink> Pipeline<'a, S> {
+    pub(super) fn new(
+        shared: Arc<Shared<S>>,
+        receiver: &'a mut Receiver,
+        flow: &Flow,
+        checkpoints: Checkpoints,
+    ) -> Self {
         Self {
-            shared: Arc::new(shared),
+            shared,
             receiver,
             open: true,
-            part_lines_max: settings.part_lines_max,
-            concurrency: settings.concurrency.max(1),
-            checkpoints: settings.checkpoints,
-            batcher: Batcher::new(settings.limits),
+            part_lines_max: flow.part_lines_max,
+            concurrency: flow.concurrency.max(1),
+            checkpoints,
+            batcher: Batcher::new(flow.limits),
             ready: VecDeque::new(),
             encoding: None,
             encoded: None,

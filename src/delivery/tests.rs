@@ -1,0 +1,330 @@
+//! Delivery against a scripted sink, in paused time.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::*;
+use crate::model::{CursorKey, Ledger, Lines, Origin, Position, StreamKey};
+use crate::queue::{Queue, bounded};
+
+/// What the scripted sink answers to one attempt.
+enum Answer {
+    Ok,
+    Busy,
+    TooLarge,
+    /// Refuses bodies that hold this text, for ever.
+    Poison(&'static str),
+    Panics,
+    Never,
+}
+
+#[derive(Default)]
+struct Log {
+    /// Every attempt: seconds since the start, and its lines.
+    attempts: Vec<(u64, String)>,
+}
+
+struct Script {
+    answers: Mutex<VecDeque<Answer>>,
+    log: Arc<Mutex<Log>>,
+    started: Instant,
+}
+
+impl Sink for Script {
+    type Payload = (String, String);
+
+    fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> (String, String) {
+        let runs = part
+            .which
+            .runs(batch.items.iter().map(|it| it.lines.count()));
+        let text = runs.into_iter().flat_map(|run| {
+            let lines = batch.items[run.item].lines.slice(run.lines);
+            lines
+                .iter()
+                .map(|line| String::from_utf8_lossy(line.text).into_owned())
+                .collect::<Vec<_>>()
+        });
+        (text.collect::<Vec<_>>().join(" "), part.suffix.clone())
+    }
+
+    async fn deliver(&self, (text, suffix): &(String, String)) -> Result<(), SinkError> {
+        let at = self.started.elapsed().as_secs();
+        self.log
+            .lock()
+            .unwrap()
+            .attempts
+            .push((at, format!("{text}{suffix}")));
+        let answer = self
+            .answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Answer::Ok);
+        let cause = "scripted".to_owned();
+        match answer {
+            Answer::Ok => Ok(()),
+            Answer::Busy => {
+                let after = Some(Duration::from_secs(7));
+                Err(SinkError::Retryable { cause, after })
+            }
+            Answer::TooLarge => Err(SinkError::TooLarge { cause }),
+            Answer::Poison(poison) => {
+                self.answers
+                    .lock()
+                    .unwrap()
+                    .push_front(Answer::Poison(poison));
+                if text.contains(poison) {
+                    return Err(SinkError::Unacceptable { status: 400, cause });
+                }
+                Ok(())
+            }
+            Answer::Panics => panic!("scripted"),
+            Answer::Never => std::future::pending().await,
+        }
+    }
+}
+
+/// One sink's queue and delivery, and one stream that feeds it.
+struct Bench {
+    queue: Option<Queue>,
+    receiver: Option<Receiver>,
+    ledger: Ledger,
+    offset: u64,
+    log: Arc<Mutex<Log>>,
+    counters: Arc<SinkCounters>,
+    draining: CancellationToken,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let key = CursorKey {
+            source: "app".into(),
+            stream: StreamKey::new("s"),
+            sink: "out".into(),
+        };
+        let (queue, receiver) = bounded(1 << 20);
+        Self {
+            queue: Some(queue),
+            receiver: Some(receiver),
+            ledger: Ledger::new(Arc::new(key), position(0)),
+            offset: 0,
+            log: Arc::default(),
+            counters: Arc::default(),
+            draining: CancellationToken::new(),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Sends one chunk of lines.
+    async fn send(&mut self, text: &str) {
+        let sender = self.queue.as_ref().unwrap().sender();
+        let lines = text
+            .split(' ')
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
+        let count = u32::try_from(lines.lines().count()).unwrap();
+        let base = self.offset;
+        self.offset += lines.len() as u64;
+        let origin = Origin {
+            source: "app".into(),
+            stream: StreamKey::new("s"),
+            path: None,
+            labels: Arc::new([]),
+        };
+        let chunk = Chunk {
+            origin: Arc::new(origin),
+            lines: Lines::untouched(Bytes::from(lines), count, base),
+            time_ns: 0,
+            ack: self.ledger.open(position(self.offset)),
+            charge: Some(sender.charge(10).await.unwrap()),
+        };
+        sender.send(chunk).await.unwrap();
+    }
+
+    /// Starts delivery.
+    fn start(&mut self, answers: Vec<Answer>) -> impl Future<Output = Result<(), Failure>> + use<> {
+        let sink = Script {
+            answers: Mutex::new(answers.into()),
+            log: Arc::clone(&self.log),
+            started: Instant::now(),
+        };
+        let limits = BatchLimits {
+            bytes: 1000,
+            lines: 4,
+            linger: Duration::from_secs(1),
+        };
+        let settings = Settings {
+            name: "out".into(),
+            flow: Flow {
+                limits,
+                part_lines_max: 4,
+                concurrency: 1,
+            },
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30), 1),
+            dead_letter: Some(DeadLetter::new(self.dir.path().join("dead.ndjson"))),
+            counters: Arc::clone(&self.counters),
+            checkpoints: Checkpoints::none(),
+            draining: self.draining.clone(),
+        };
+        run(sink, self.receiver.take().unwrap(), settings)
+    }
+
+    fn attempts(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        log.attempts.iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    fn dead_letters(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("dead.ndjson")).unwrap_or_default()
+    }
+}
+
+fn position(offset: u64) -> Position {
+    Position::File {
+        offset,
+        guard: 0,
+        mid_line: false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_peer_gets_the_same_body_after_the_time_it_asked_for() {
+    let mut bench = Bench::new();
+    bench.send("a b").await;
+    let delivery = bench.start(vec![Answer::Busy, Answer::Busy]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    assert_eq!(bench.attempts(), ["a b", "a b", "a b"]);
+    let log = bench.log.lock().unwrap();
+    assert!(log.attempts[1].0 >= 7 && log.attempts[2].0 >= 14);
+    assert_eq!(bench.ledger.committed(), position(4));
+    assert_eq!(bench.counters.retries.get(), 2);
+    assert_eq!(bench.counters.lines.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_is_halved_in_order_with_a_suffix_each() {
+    let mut bench = Bench::new();
+    bench.send("a b c").await;
+    let delivery = bench.start(vec![Answer::TooLarge, Answer::TooLarge]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    assert_eq!(
+        bench.attempts(),
+        ["a b c", "a b.0", "a.0.0", "b.0.1", "c.1"]
+    );
+    assert_eq!(bench.ledger.committed(), position(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poison_line_is_set_aside_and_costs_one_line() {
+    let mut bench = Bench::new();
+    bench.send("a bad c d").await;
+    let delivery = bench.start(vec![Answer::Poison("bad")]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    assert_eq!(
+        bench.attempts(),
+        ["a bad c d", "a bad.0", "a.0.0", "bad.0.1", "c d.1"]
+    );
+    let dead = bench.dead_letters();
+    assert!(
+        dead.contains("\"line\":\"bad\"") && dead.contains("\"status\":400"),
+        "{dead}"
+    );
+    assert_eq!(dead.lines().count(), 1);
+    assert_eq!(bench.counters.rejected.get(), 1);
+    assert_eq!(bench.ledger.committed(), position(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_lines_than_a_batch_may_hold_are_delivered_in_parts_and_settled_together() {
+    let mut bench = Bench::new();
+    bench.send("a b c d e f").await;
+    let delivery = bench.start(vec![Answer::Ok, Answer::Busy]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    assert_eq!(bench.attempts(), ["a b c d.0", "e f.1", "e f.1"]);
+    assert_eq!(bench.ledger.committed(), position(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_cuts_the_back_off_short_and_makes_one_last_attempt() {
+    let mut bench = Bench::new();
+    bench.send("a").await;
+    let busy = std::iter::repeat_with(|| Answer::Busy).take(100);
+    let delivery = bench.start(busy.collect());
+    bench.queue = None;
+    let draining = bench.draining.clone();
+    let started = Instant::now();
+
+    let (ended, ()) = tokio::join!(delivery, async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        draining.cancel();
+    });
+
+    assert!(matches!(ended, Err(Failure::GaveUp(_))));
+    assert_eq!(bench.attempts(), ["a", "a"]);
+    assert_eq!(started.elapsed().as_secs(), 3);
+    assert_eq!(bench.ledger.committed(), position(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_settles_nothing_breaks_the_cursor_and_does_not_end_the_sink() {
+    let mut bench = Bench::new();
+    bench.send("a").await;
+    let delivery = bench.start(vec![Answer::Panics]);
+    let feed = async {
+        let broken = async {
+            while !bench.ledger.is_broken() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), broken)
+            .await
+            .unwrap();
+        // What the source does: a new ledger from what is committed, and the lines again.
+        bench.ledger = Ledger::new(Arc::clone(bench.ledger.key()), bench.ledger.committed());
+        bench.offset = 0;
+        bench.send("a").await;
+        bench.queue = None;
+    };
+
+    let (ended, ()) = tokio::join!(delivery, feed);
+
+    ended.unwrap();
+    assert_eq!(bench.attempts(), ["a", "a"]);
+    assert_eq!(bench.ledger.committed(), position(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_body_is_in_flight_only_two_more_batches_are_taken_from_the_queue() {
+    let mut bench = Bench::new();
+    let delivery = bench.start(vec![Answer::Never]);
+    let feed = async {
+        for text in ["a b c d", "e f g h", "i j k l", "m n o p", "q r s t"] {
+            bench.send(text).await;
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    };
+
+    tokio::select! {
+        _ = delivery => panic!("the first body is never answered"),
+        () = feed => {}
+    }
+
+    assert_eq!(bench.attempts(), ["a b c d"]);
+    assert_eq!(bench.ledger.unsettled(), 5);
+}
