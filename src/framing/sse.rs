@@ -17,6 +17,9 @@ const FIELD_BYTES: usize = 16;
 /// A longer id is not one: it must fit a request header and a checkpoint.
 const ID_BYTES_MAX: usize = 4096;
 
+/// Longer names of events are cut.
+const NAME_BYTES_MAX: usize = 256;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Collects bytes of one event stream and cuts them into events.
@@ -42,6 +45,11 @@ pub struct SseBuffer {
     event_offset: u64,
     truncated: bool,
     records: Vec<Record>,
+    /// As long as `records` where one is named, else empty.
+    names: Vec<Option<Arc<str>>>,
+    /// What the current event is called, and what the last named one was.
+    name: Option<Arc<str>>,
+    last_name: Option<Arc<str>>,
     /// As of the last `id` line.
     id: Option<Arc<str>>,
     /// As of the last event's end.
@@ -75,6 +83,9 @@ impl SseBuffer {
             event_offset: base,
             truncated: false,
             records: Vec::new(),
+            names: Vec::new(),
+            name: None,
+            last_name: None,
             id: last_id.clone(),
             last_id,
             moved: false,
@@ -137,9 +148,17 @@ impl SseBuffer {
         // Without spare room: what is charged is what is held.
         let bytes = std::mem::replace(&mut self.out, rest).into_boxed_slice();
         self.event_start = 0;
+        let names = std::mem::take(&mut self.names);
+        let lines = (!records.is_empty()).then(|| {
+            let lines = Lines::from_records(Bytes::from(bytes), records.into());
+            if names.is_empty() {
+                lines
+            } else {
+                lines.with_events(names.into())
+            }
+        });
         Some(Events {
-            lines: (!records.is_empty())
-                .then(|| Lines::from_records(Bytes::from(bytes), records.into())),
+            lines,
             last_id: self.last_id.clone(),
         })
     }
@@ -189,7 +208,8 @@ impl SseBuffer {
             b"data" => self.data(value),
             b"id" if !value.contains(&0) && value.len() <= ID_BYTES_MAX => self.id_is(value),
             b"retry" => self.retry_is(value),
-            // Comments (an empty name), names of events, and what nobody knows.
+            b"event" => self.event_is(value),
+            // Comments (an empty name) and what nobody knows.
             _ => {}
         }
     }
@@ -218,6 +238,16 @@ impl SseBuffer {
         self.id = (!value.is_empty()).then(|| Arc::from(value));
     }
 
+    fn event_is(&mut self, value: &[u8]) {
+        let value = &value[..value.len().min(NAME_BYTES_MAX)];
+        if self.last_name.as_deref().map(str::as_bytes) != Some(value) {
+            self.last_name = Some(Arc::from(String::from_utf8_lossy(value)));
+        }
+        // The name of all events that have none.
+        let is_named = !value.is_empty() && value != b"message";
+        self.name = self.last_name.clone().filter(|_| is_named);
+    }
+
     fn retry_is(&mut self, value: &[u8]) {
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let ms = std::str::from_utf8(value)
@@ -232,14 +262,20 @@ impl SseBuffer {
             self.last_id.clone_from(&self.id);
             self.moved = true;
         }
+        let name = self.name.take();
         if self.held() == 0 {
             return;
+        }
+        if name.is_some() || !self.names.is_empty() {
+            self.names.resize(self.records.len(), None);
+            self.names.push(name);
         }
         self.event_start = self.out.len();
         self.records.push(Record {
             end: index(self.out.len()),
             offset: self.event_offset,
             truncated: std::mem::take(&mut self.truncated),
+            binary: false,
         });
     }
 }
@@ -332,6 +368,18 @@ mod tests {
             Some("1"),
         );
         check("id: 1\ndata: a\n\ndata: b\n\n", &["a", "b"], Some("1"));
+    }
+
+    #[test]
+    fn named_events_carry_their_names() {
+        let mut buffer = SseBuffer::new(0, None, 99);
+        buffer.extend(b"data: a\n\nevent: x\ndata: b\n\nevent: y\n\ndata: c\n\n");
+        buffer.extend(b"event: message\ndata: d\n\n");
+
+        let events = buffer.take().unwrap().lines.unwrap();
+
+        let names: Vec<_> = events.iter().map(|line| line.event).collect();
+        assert_eq!(names, [None, Some("x"), None, None]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ pub mod file;
 mod session;
 pub mod stdin;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod websocket;
 
 use std::path::PathBuf;

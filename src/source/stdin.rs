@@ -118,10 +118,7 @@ fn join(
         if joined >= JOIN_BYTES {
             return None;
         }
-        next = match reads.recv().now_or_never() {
-            Some(next) => next,
-            None => return None,
-        };
+        next = reads.recv().now_or_never()?;
     }
 }
 

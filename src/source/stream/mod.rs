@@ -2,6 +2,8 @@
 
 mod reader;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;

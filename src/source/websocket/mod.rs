@@ -1,11 +1,24 @@
 //! The WebSocket source: messages of one connection, which is made again whenever it ends.
+//!
+//! `connect` makes a connection, `reader` reads it. While a full queue keeps us from reading, the
+//! server's pings are not answered and it may cut us off; that is the price of bounded memory.
+
+mod connect;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
 
+use super::fanout::Fanout;
+use super::session::{End, Next, Session};
 use super::{Common, Ends, SourceContext, SourceError};
 use crate::http::{Credentials, Tls};
+use crate::model::StreamKey;
 use crate::secret::shown_url;
+use connect::Server;
+use reader::Reader;
 
 /// Which server to connect to, and how.
 #[derive(Clone, PartialEq)]
@@ -71,10 +84,39 @@ impl fmt::Debug for WebSocketConfig {
 
 /// Reads messages until told to stop.
 pub(super) async fn run(
-    _common: Common,
-    _config: WebSocketConfig,
+    common: Common,
+    config: WebSocketConfig,
     cx: SourceContext,
 ) -> Result<(), SourceError> {
-    cx.shutdown.cancelled().await;
-    Ok(())
+    let server = match Server::new(&config, common.line_bytes_max) {
+        Ok(server) => server,
+        Err(error) => {
+            // Nobody may be waiting any more.
+            let _ = cx
+                .first_attempt
+                .send(Err(format!("{}: {error}", common.name)));
+            return Err(error.into());
+        }
+    };
+    let stream = StreamKey::new(shown_url(&config.url));
+    let fanout = Fanout::new(&common, stream, &cx);
+    let mut reader = Reader::new(fanout, &config, common.line_bytes_max);
+    let mut session = Session::new(common.name, config.ends, cx);
+    loop {
+        let connected = tokio::select! {
+            biased;
+            () = session.stopped() => Err(End::Stopped),
+            connected = server.connect() => connected,
+        };
+        let end = match connected {
+            Ok(socket) => {
+                session.connected("WebSocket");
+                reader.read(socket, &mut session).await
+            }
+            Err(end) => end,
+        };
+        if session.after(end, None).await == Next::Return {
+            return Ok(());
+        }
+    }
 }
