@@ -373,7 +373,7 @@ fn every_setting_of_the_example_exists() {
         load_text(&text).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
 
     assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
-    assert_eq!((config.sources.len(), config.sinks.len()), (3, 4));
+    assert_eq!((config.sources.len(), config.sinks.len()), (8, 4));
 }
 
 #[test]
@@ -459,4 +459,32 @@ fn colour_changes_nothing_but_the_colour() {
         anstream::adapter::strip_str(&colored).to_string(),
         found.render(Color::Never)
     );
+}
+
+#[test]
+fn commented_defaults_of_network_sources_are_the_defaults() {
+    let text = example(true).replace("${file:/etc/logweir/token}", "${file:/etc/token}");
+    let (all, _) = load_text(&text).unwrap();
+    let short = "[source]\nbilling = \"https://h\"\npush = \"wss://h\"\n[sink]\nout = \"stdout\"\n";
+    let (short, _) = load_text(short).unwrap();
+
+    for default in &short.sources {
+        let shown = all.sources.iter().find(|it| it.name == default.name);
+        let shown = shown.expect("the example has it");
+        assert_eq!(shown.line_bytes_max, default.line_bytes_max);
+        assert_eq!(shown.labels, default.labels);
+        match (&shown.kind, &default.kind) {
+            (SourceKind::Stream(shown), SourceKind::Stream(default)) => {
+                assert_eq!(shown.framing, default.framing);
+                assert_eq!(shown.idle, default.idle);
+                assert_eq!(shown.connect_timeout, default.connect_timeout);
+            }
+            (SourceKind::WebSocket(shown), SourceKind::WebSocket(default)) => {
+                assert_eq!(shown.ping, default.ping);
+                assert_eq!(shown.dead_after, default.dead_after);
+                assert_eq!(shown.connect_timeout, default.connect_timeout);
+            }
+            (shown, default) => panic!("{shown:?} instead of {default:?}"),
+        }
+    }
 }
