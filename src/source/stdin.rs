@@ -1,7 +1,7 @@
 //! The stdin source: standard input, and FIFOs and devices that are read like it.
 //!
 //! A thread of its own reads: a read that never ends must not keep the process, and whoever presses
-//! Ctrl-C presses no Enter. At most [`READS`] reads wait for room.
+//! Ctrl-C presses no Enter. At most `READS` reads wait for room.
 
 use std::fs::File;
 use std::io::{self, Read as _};
