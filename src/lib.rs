@@ -102,6 +102,10 @@
 //! - **Positions carry a guard**, a hash of the last 256 bytes before them. It is compared after
 //!   each read, when what was read is not yet sent: inode numbers are used again at once, and a
 //!   file can be truncated and have grown past the position between two looks.
+//! - **Streams have one reader for all sinks**, unlike files: each sink has its own ledger, and the
+//!   next piece is read when every sink has taken this one. An SSE event's id is the position of
+//!   what came with it. After a restart the stream goes on at the first sink's position; where
+//!   sinks stand at different ones it is said, because only the server knows which is the older.
 //! - **Finite inputs run in order** ([`agent::Turns::InOrder`]): `tail --no-follow a b` is like
 //!   `cat a b`, and deterministic.
 //! - **Sources report their first attempt** ([`source::SourceContext::first_attempt`]), once: so
