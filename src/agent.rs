@@ -20,6 +20,7 @@ use crate::delivery::{self, DeadLetter, Failure, Flow, Settings};
 use crate::encoding::{Encoder, Format};
 use crate::framing::CHUNK_BYTES;
 use crate::http::ClientError;
+use crate::notes::Notes;
 use crate::queue::{Queue, Receiver, bounded};
 use crate::sink::file::FileSink;
 use crate::sink::http::HttpSink;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub first_attempts: FirstAttempts,
     /// Whether sources run at the same time.
     pub turns: Turns,
+    /// Who is told about connections.
+    pub notes: Notes,
 }
 
 /// What it means that every source failed its first attempt.
@@ -91,12 +94,16 @@ pub struct Report {
     pub sources: usize,
     /// Lines that sinks own.
     pub lines: u64,
+    /// Connections made again after they had ended.
+    pub reconnects: u64,
     /// Deliveries that were tried again.
     pub retries: u64,
     /// Lines in dead-letter files.
     pub rejected: u64,
     /// Lines cut at `max_line`.
     pub truncated: u64,
+    /// Lines and messages that were given up.
+    pub dropped: u64,
     /// Bytes lost with files that vanished unread.
     pub lost_bytes: u64,
 }
@@ -281,6 +288,7 @@ impl Agent {
                 checkpoints: self.checkpoints.clone(),
                 counters,
                 own_files: Arc::clone(&own_files),
+                notes: self.plan.notes.clone(),
                 first_attempt,
                 shutdown: self.stop.clone(),
             };
@@ -322,7 +330,7 @@ impl Agent {
                         return Ended::NoSource(failed);
                     }
                     if attempts == 0 || self.plan.first_attempts == FirstAttempts::MayFail {
-                        failed.drain(..).for_each(|trouble| warn!("cannot read {trouble}"));
+                        failed.drain(..).for_each(|trouble| self.plan.notes.cannot_read(&trouble));
                     }
                 }
                 ended = self.sources.join_next() => match ended {
@@ -389,6 +397,8 @@ impl Agent {
             lines: sum(|it| it.lines.get()),
             retries: sum(|it| it.retries.get()),
             rejected: sum(|it| it.rejected.get()),
+            reconnects: sources.clone().map(|it| it.reconnects.get()).sum(),
+            dropped: sources.clone().map(|it| it.dropped.get()).sum(),
             truncated: sources.clone().map(|it| it.truncated.get()).sum(),
             lost_bytes: sources.map(|it| it.lost_bytes.get()).sum(),
         }

@@ -44,6 +44,11 @@ impl Backoff {
         self.max.mul_f64(0.5 + self.fraction() / 2.0)
     }
 
+    /// Changes the first ceiling, as far as `max` allows: the peer knows what it can bear.
+    pub fn set_base(&mut self, base: Duration) {
+        self.base = base.min(self.max);
+    }
+
     /// Attempts since the last success.
     pub fn attempts(&self) -> u32 {
         self.attempt

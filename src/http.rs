@@ -4,10 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Response, Url};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
+use tokio_tungstenite::Connector;
+
+use crate::secret::Secret;
 
 /// What the program calls itself.
 pub const USER_AGENT: &str = concat!("logweir/", env!("CARGO_PKG_VERSION"));
@@ -28,6 +35,46 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// Client key (PEM).
     pub key: Option<PathBuf>,
+}
+
+/// What a request carries to say who it is from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Credentials {
+    /// Extra headers; values may hold secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// User and password for basic authentication.
+    pub basic: Option<(String, Secret)>,
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+}
+
+impl Credentials {
+    /// The headers. They may hold secrets: they go to the configured origin only.
+    ///
+    /// # Errors
+    /// [`ClientError`] names what cannot stand in a header.
+    pub fn headers(&self) -> Result<HeaderMap, ClientError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let refused = |reason: &str| ClientError::Client(format!("header `{name}`: {reason}"));
+            let name =
+                HeaderName::try_from(name).map_err(|_| refused("the name is not allowed"))?;
+            headers.append(
+                name,
+                sensitive(value).ok_or_else(|| refused("the value is not allowed"))?,
+            );
+        }
+        let refused = || ClientError::Client("the credentials cannot stand in a header".to_owned());
+        if let Some(token) = &self.bearer {
+            let value = Secret::new(format!("Bearer {}", token.expose()));
+            headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
+        }
+        if let Some((user, password)) = &self.basic {
+            let value = basic_credentials(user, password);
+            headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
+        }
+        Ok(headers)
+    }
 }
 
 /// Why no client can be made. All of these are mistakes in the set-up.
@@ -61,7 +108,7 @@ pub fn client(
     connect_timeout: Duration,
 ) -> Result<reqwest::Client, ClientError> {
     // Without a certificate store on the machine, plain HTTP must still work.
-    let mut config = if url.starts_with("https:") {
+    let mut config = if is_encrypted(url) {
         tls_config(tls)?
     } else {
         no_tls()?
@@ -78,6 +125,24 @@ pub fn client(
         .map_err(|error| ClientError::Client(chain(&error.without_url())))
 }
 
+/// What a WebSocket connects with. It offers no protocols: a server that chose HTTP/2 would refuse
+/// the upgrade.
+///
+/// # Errors
+/// [`ClientError`] where a certificate or key file cannot be used.
+pub fn websocket_connector(url: &str, tls: &Tls) -> Result<Connector, ClientError> {
+    if is_encrypted(url) {
+        Ok(Connector::Rustls(Arc::new(tls_config(tls)?)))
+    } else {
+        Ok(Connector::Plain)
+    }
+}
+
+fn is_encrypted(url: &str) -> bool {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
+}
+
 /// An error and its causes on one line: "a: b: c".
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -91,6 +156,57 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What a status other than success means, with the reason that came with it, for a person.
+pub fn describe_status(status: u16, reason: &str) -> String {
+    let name = reqwest::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("unknown status");
+    let hint = match status {
+        401 | 403 => " (is the token right, and does it still count?)",
+        404 => " (is the path of the url right?)",
+        407 => " (the proxy wants credentials)",
+        300..=399 => " (set url to where it points)",
+        _ => "",
+    };
+    let reason = reason.trim();
+    let colon = if reason.is_empty() { "" } else { ": " };
+    format!("HTTP {status} {name}{hint}{colon}{reason}")
+}
+
+/// Reads a `Retry-After` header: seconds or an HTTP date (RFC 9110 §10.2.3). A date in the past
+/// means at once; anything else is ignored.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value)
+        .ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+}
+
+/// Where a redirect leads; `None`: it is none, or one that HTTP cannot follow.
+pub fn redirect_target(response: &Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let target = response.url().join(location).ok()?;
+    let is_redirect = response.status().is_redirection();
+    (is_redirect && matches!(target.scheme(), "http" | "https")).then_some(target)
+}
+
+fn sensitive(value: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// RFC 7617: base64 of `user:password`.
+fn basic_credentials(user: &str, password: &Secret) -> Secret {
+    let pair = format!("{user}:{}", password.expose());
+    Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair)))
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -154,5 +270,48 @@ fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -
         what,
         path: path.to_owned(),
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
+        let seconds = |n| Some(Duration::from_secs(n));
+
+        assert_eq!(retry_after("2", now), seconds(2));
+        assert_eq!(retry_after(" 120 ", now), seconds(120));
+        assert_eq!(
+            retry_after("Sun, 22 Nov 2026 18:00:30 GMT", now),
+            seconds(30)
+        );
+        assert_eq!(
+            retry_after("Sun, 22 Nov 2026 17:00:00 GMT", now),
+            seconds(0)
+        );
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-3", now), None);
+    }
+
+    #[test]
+    fn basic_credentials_are_base64() {
+        let cases = [
+            (
+                "Aladdin",
+                "open sesame",
+                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
+            ("a", "b", "Basic YTpi"),
+            ("a", "", "Basic YTo="),
+        ];
+        for (user, password, expected) in cases {
+            assert_eq!(
+                basic_credentials(user, &Secret::new(password)).expose(),
+                expected
+            );
+        }
     }
 }

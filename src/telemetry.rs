@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::terminal;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -30,6 +32,10 @@ pub struct SourceCounters {
     pub bytes: Counter,
     /// Lines cut at `max_line`.
     pub truncated: Counter,
+    /// Connections made again after they had ended.
+    pub reconnects: Counter,
+    /// Messages and lines that were given up: too large, or torn by the end of a connection.
+    pub dropped: Counter,
     /// Bytes that were given up: unread when their file was truncated or deleted.
     pub lost_bytes: Counter,
 }
@@ -59,7 +65,7 @@ pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> 
     // A second call, as in tests, keeps the first log.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::Stderr)
         .with_ansi(color)
         .with_target(false)
         .try_init();

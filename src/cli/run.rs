@@ -7,6 +7,7 @@ use super::signals::{OnHangup, Signals};
 use super::{ConfigArgs, Exit, host, runtime, say, stderr_color};
 use crate::agent::{self, Ended, FirstAttempts, Plan, Report, Turns};
 use crate::config::{Config, ConfigInput, LoadOptions, ProcessEnvironment, References, load};
+use crate::notes::Notes;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -88,6 +89,7 @@ async fn serve(config: Config) -> Exit {
         host: host(),
         first_attempts: FirstAttempts::MayFail,
         turns: Turns::Together,
+        notes: Notes::log(),
     };
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async move {

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use crate::source::stream::Framing;
+
 /// What a location is, by its look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Location {
@@ -9,6 +11,10 @@ pub(super) enum Location {
     Path,
     /// `http://` or `https://`.
     Http,
+    /// `http://` or `https://` with a framing in front.
+    Framed(Framing),
+    /// `ws://` or `wss://`.
+    WebSocket,
     /// `-`
     Stdin,
     /// A scheme that is described and does not exist yet; the kind of source it means.
@@ -20,16 +26,16 @@ pub(super) enum Location {
 const SCHEMES: [(&str, Location); 12] = [
     ("http", Location::Http),
     ("https", Location::Http),
-    ("sse+http", Location::Later("stream")),
-    ("sse+https", Location::Later("stream")),
-    ("lines+http", Location::Later("stream")),
-    ("lines+https", Location::Later("stream")),
+    ("sse+http", Location::Framed(Framing::Sse)),
+    ("sse+https", Location::Framed(Framing::Sse)),
+    ("lines+http", Location::Framed(Framing::Lines)),
+    ("lines+https", Location::Framed(Framing::Lines)),
     ("poll+http", Location::Later("poll")),
     ("poll+https", Location::Later("poll")),
     ("range+http", Location::Later("range")),
     ("range+https", Location::Later("range")),
-    ("ws", Location::Later("websocket")),
-    ("wss", Location::Later("websocket")),
+    ("ws", Location::WebSocket),
+    ("wss", Location::WebSocket),
 ];
 
 impl Location {
@@ -51,6 +57,12 @@ impl Location {
         let known = SCHEMES.iter().find(|(known, _)| *known == scheme);
         known.map_or(Self::UnknownScheme, |(_, location)| *location)
     }
+}
+
+/// A URL without the framing in front of it.
+pub(super) fn without_framing(url: &str) -> &str {
+    let scheme = url.find("://").unwrap_or(0);
+    url[..scheme].find('+').map_or(url, |plus| &url[plus + 1..])
 }
 
 /// True if `name` may name a source or sink: `[A-Za-z0-9_.-]{1,64}`.
@@ -95,7 +107,9 @@ mod tests {
             ("-", Location::Stdin),
             ("https://h/p", Location::Http),
             ("HTTP://h", Location::Http),
-            ("wss://h", Location::Later("websocket")),
+            ("wss://h", Location::WebSocket),
+            ("sse+http://h", Location::Framed(Framing::Sse)),
+            ("Lines+https://h", Location::Framed(Framing::Lines)),
             ("poll+https://h", Location::Later("poll")),
             ("ftp://h", Location::UnknownScheme),
         ];

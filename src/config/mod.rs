@@ -2,9 +2,11 @@
 
 mod agent;
 mod arguments;
+mod credentials;
 mod cx;
 mod diagnostics;
 mod document;
+mod endpoint;
 mod environment;
 mod load;
 mod location;
@@ -20,7 +22,10 @@ mod tests;
 mod units;
 mod value;
 
-pub use arguments::{ArgumentError, ArgumentOptions, source_from_location, sources_from_arguments};
+pub use arguments::{
+    ArgumentError, ArgumentOptions, HeaderOption, NetworkOptions, source_from_location,
+    sources_from_arguments,
+};
 pub use cx::References;
 pub use diagnostics::{Color, Diagnostic, Diagnostics, FileId, Place, Severity};
 pub use environment::{Environment, ProcessEnvironment, ReferencedFile};

@@ -188,7 +188,9 @@ fn reads(source: &SourceEntry, file: &Path) -> bool {
     let Some(config) = &source.config else {
         return false;
     };
-    let SourceKind::File(files) = &config.kind;
+    let SourceKind::File(files) = &config.kind else {
+        return false;
+    };
     let hidden = file
         .file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));

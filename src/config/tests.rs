@@ -216,7 +216,9 @@ fn every_key_arrives() {
     assert_eq!((&*app.name, &*nginx.name), ("app", "nginx"));
     assert_eq!(app.line_bytes_max, 65_536);
     assert_eq!(app.labels[0], ("team".into(), "core".into()));
-    let SourceKind::File(files) = &app.kind;
+    let SourceKind::File(files) = &app.kind else {
+        panic!("files")
+    };
     assert_eq!(files.paths, ["/srv/app/*.log", "/srv/app/old"]);
     assert_eq!(files.start, Start::End);
     assert_eq!(files.rotate_grace, Duration::from_secs(90));
@@ -241,10 +243,13 @@ fn every_key_arrives() {
         panic!("http")
     };
     assert_eq!(http.url, "https://collector.internal/ingest?tenant=a");
-    assert_eq!(http.headers[0].0, "X-Scope");
-    assert_eq!(http.headers[0].1.expose(), "a ${b} $c");
-    assert_eq!(http.basic.as_ref().unwrap().0, "logweir");
-    assert_eq!(http.basic.as_ref().unwrap().1.expose(), "cr3d-s3cret");
+    assert_eq!(http.credentials.headers[0].0, "X-Scope");
+    assert_eq!(http.credentials.headers[0].1.expose(), "a ${b} $c");
+    assert_eq!(http.credentials.basic.as_ref().unwrap().0, "logweir");
+    assert_eq!(
+        http.credentials.basic.as_ref().unwrap().1.expose(),
+        "cr3d-s3cret"
+    );
     assert_eq!(http.compression, Compression::Gzip(6));
     assert_eq!(http.concurrency, 4);
     assert_eq!(http.timeout, Duration::from_secs(10));
@@ -411,7 +416,10 @@ fn commented_defaults_of_the_example_are_the_defaults() {
         .find(|source| &*source.name == "app")
         .unwrap();
     let (SourceKind::File(shown), SourceKind::File(default)) =
-        (&source.kind, &short.sources[0].kind);
+        (&source.kind, &short.sources[0].kind)
+    else {
+        panic!("files")
+    };
     assert_eq!(source.line_bytes_max, short.sources[0].line_bytes_max);
     assert_eq!(shown.start, default.start);
     assert_eq!(shown.rotate_grace, default.rotate_grace);

@@ -104,7 +104,8 @@ impl<'t> Value<'t> {
         elements
     }
 
-    fn elements(&self) -> Option<Vec<Value<'t>>> {
+    /// The elements of a list; `None`: it is none.
+    pub(super) fn elements(&self) -> Option<Vec<Value<'t>>> {
         let DeValue::Array(array) = self.de.get_ref() else {
             return None;
         };

@@ -5,6 +5,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use memchr::memchr2;
 
 use super::escape::{escape, escape_lossy};
@@ -12,6 +13,7 @@ use super::reserved::{OwnKeys, Renames};
 use super::scan::{self, Object};
 use super::stamp::{STAMP_BYTES, advance, stamp};
 use super::{Lines, Meta, Origin};
+use crate::model::Line;
 
 const TIME: &[u8] = br#"{"_time":""#;
 
@@ -50,8 +52,10 @@ impl Json {
         let is_all_valid = is_utf8(lines.bytes());
         let mut time_ns = time_ns;
         for line in lines.iter() {
-            head.append(out, line.offset, line.truncated);
-            if !is_all_valid && !is_utf8(line.text) {
+            head.append(out, &line);
+            if line.binary {
+                append_base64(out, line.text);
+            } else if !is_all_valid && !is_utf8(line.text) {
                 append_message(out, line.text, escape_lossy);
             } else if !append_members(out, line.text) {
                 append_message(out, line.text, escape);
@@ -100,14 +104,17 @@ impl Json {
 
 impl Head {
     #[inline]
-    fn append(&self, out: &mut Vec<u8>, offset: u64, truncated: bool) {
+    fn append(&self, out: &mut Vec<u8>, line: &Line) {
         out.extend_from_slice(&self.open);
         if self.has_offset {
-            append_decimal(out, offset);
+            append_decimal(out, line.offset);
         }
         out.extend_from_slice(&self.labels);
-        if truncated {
+        if line.truncated {
             out.extend_from_slice(b",\"_truncated\":true");
+        }
+        if let Some(event) = line.event {
+            append_pair(out, ",\"_event\":", event);
         }
     }
 
@@ -136,6 +143,14 @@ fn append_pair(out: &mut Vec<u8>, before: &str, text: &str) {
 fn append_message(out: &mut Vec<u8>, text: &[u8], escape: impl Fn(&mut Vec<u8>, &[u8])) {
     out.extend_from_slice(b",\"_msg\":\"");
     escape(out, text.strip_suffix(b"\r").unwrap_or(text));
+    out.extend_from_slice(b"\"}\n");
+}
+
+/// Ends the line with bytes that are no text in `_b64` (RFC 4648 §4).
+#[cold]
+fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b",\"_b64\":\"");
+    out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
     out.extend_from_slice(b"\"}\n");
 }
 

@@ -90,6 +90,7 @@ fn records(texts: &[(Vec<u8>, bool)]) -> Lines {
             end,
             offset: 5,
             truncated: *truncated,
+            binary: false,
         });
     }
     Lines::from_records(bytes.into(), records.into())

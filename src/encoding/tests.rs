@@ -44,8 +44,29 @@ fn record(text: &[u8], truncated: bool) -> Lines {
             end,
             offset: 7,
             truncated,
+            binary: false,
         }]),
     )
+}
+
+#[test]
+fn binary_records_are_base64_and_named_ones_carry_their_event() {
+    let bytes = b"\xff\n{}\n";
+    let record = Record {
+        end: 5,
+        offset: 0,
+        truncated: false,
+        binary: true,
+    };
+    let binary = Lines::from_records(bytes[..5].to_vec().into(), Arc::new([record]));
+    let named =
+        super::tests::record(b"{\"_event\":1}", false).with_events([Some("a\"".into())].into());
+
+    let json = |lines| encode(Format::Json(Meta::default()), lines);
+
+    assert!(json(&binary).ends_with(",\"_b64\":\"/wp7fQ==\"}\n"));
+    let expected = ",\"_event\":\"a\\\"\",\"_event_orig\":1}\n";
+    assert!(json(&named).ends_with(expected), "{}", json(&named));
 }
 
 fn encode(format: Format, lines: &Lines) -> String {
@@ -194,7 +215,14 @@ fn text_aligns_labels_to_the_longest_so_far() {
 
 #[test]
 fn text_gives_colors_in_turn() {
-    let encoder = Encoder::new(&Format::Text(Text { color: true }), "h", TimeZone::UTC);
+    let encoder = Encoder::new(
+        &Format::Text(Text {
+            color: true,
+            ..Text::default()
+        }),
+        "h",
+        TimeZone::UTC,
+    );
     let row = |source: &str| {
         let mut out = Vec::new();
         encoder.append(&mut out, &origin(source), TIME_NS, &untouched(b"x\n"));

@@ -125,6 +125,7 @@ impl LineBuffer {
             end: 0,
             offset: self.base,
             truncated: false,
+            binary: false,
         };
         let mut bytes = self.buffer[..self.filled].to_vec();
         bytes.push(b'\n');
@@ -223,6 +224,7 @@ impl LineBuffer {
                 end: index(bytes.len()),
                 offset,
                 truncated,
+                binary: false,
             });
             start = newline + 1;
         }
@@ -238,6 +240,7 @@ impl LineBuffer {
             end: index(bytes.len()),
             offset: self.base,
             truncated: true,
+            binary: false,
         };
         self.skipping = true;
         self.consume(self.filled);
@@ -262,7 +265,7 @@ impl Drop for LineBuffer {
     }
 }
 
-fn index(len: usize) -> u32 {
+pub(super) fn index(len: usize) -> u32 {
     u32::try_from(len).expect("a chunk is smaller than 4 GiB")
 }
 

@@ -19,6 +19,8 @@ pub struct Record {
     pub offset: u64,
     /// True where the record was cut at the source's `max_line`.
     pub truncated: bool,
+    /// True where the source sent bytes that are not meant as text.
+    pub binary: bool,
 }
 
 /// One line as encoders see it.
@@ -31,7 +33,14 @@ pub struct Line<'a> {
     pub offset: u64,
     /// True where the line was cut at the source's `max_line`.
     pub truncated: bool,
+    /// True where the source sent bytes that are not meant as text.
+    pub binary: bool,
+    /// What the source calls this kind of event.
+    pub event: Option<&'a str>,
 }
+
+/// What the source calls the kind of each record, where it names one.
+pub type EventNames = Arc<[Option<Arc<str>>]>;
 
 /// Whole lines of one stream, in order, in one shared buffer.
 ///
@@ -45,6 +54,8 @@ pub struct Lines {
     base: u64,
     /// Absent: untouched bytes of the stream, so a line's offset is `base` + its index.
     records: Option<Arc<[Record]>>,
+    /// As long as `records`; absent where no record is named.
+    events: Option<EventNames>,
     /// Index in `records` of the first line of this part.
     first: u32,
     /// Where this part starts in the bytes that `records` speak of.
@@ -62,6 +73,7 @@ impl Lines {
             count,
             base,
             records: None,
+            events: None,
             first: 0,
             shift: 0,
         }
@@ -76,9 +88,17 @@ impl Lines {
             count,
             base: 0,
             records: Some(records),
+            events: None,
             first: 0,
             shift: 0,
         }
+    }
+
+    /// Names the records that [`Lines::from_records`] was given.
+    pub fn with_events(mut self, events: EventNames) -> Self {
+        debug_assert_eq!(self.records.as_ref().map(|it| it.len()), Some(events.len()));
+        self.events = Some(events);
+        self
     }
 
     /// The lines with their newlines: the raw output.
@@ -115,6 +135,10 @@ impl Lines {
             base: self.base,
             shift: self.shift,
             records: self.own_records(),
+            events: self
+                .events
+                .as_deref()
+                .map(|events| &events[self.own_range()]),
             newlines: memchr::memchr_iter(b'\n', &self.bytes),
         }
     }
@@ -137,6 +161,7 @@ impl Lines {
             count: range.end - range.start,
             base: self.base + start as u64,
             records: self.records.clone(),
+            events: self.events.clone(),
             first: self.first + range.start,
             shift: self.shift + u32::try_from(start).expect("a chunk is smaller than 4 GiB"),
         }
@@ -144,7 +169,11 @@ impl Lines {
 
     fn own_records(&self) -> Option<&[Record]> {
         let records = self.records.as_deref()?;
-        Some(&records[self.first as usize..(self.first + self.count) as usize])
+        Some(&records[self.own_range()])
+    }
+
+    fn own_range(&self) -> Range<usize> {
+        self.first as usize..(self.first + self.count) as usize
     }
 
     /// Byte index at which line `index` starts; `index == count` is the end of the bytes.
@@ -168,6 +197,7 @@ pub struct Iter<'a> {
     base: u64,
     shift: u32,
     records: Option<&'a [Record]>,
+    events: Option<&'a [Option<Arc<str>>]>,
     newlines: memchr::Memchr<'a>,
 }
 
@@ -176,24 +206,35 @@ impl<'a> Iterator for Iter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Line<'a>> {
-        let (newline, offset, truncated) = match &mut self.records {
-            None => (self.newlines.next()?, self.base + self.at as u64, false),
-            Some(records) => {
-                let (record, rest) = records.split_first()?;
-                *records = rest;
-                (
-                    (record.end - self.shift) as usize - 1,
-                    record.offset,
-                    record.truncated,
-                )
-            }
+        let Some(records) = &mut self.records else {
+            let newline = self.newlines.next()?;
+            let text = &self.bytes[self.at..newline];
+            let offset = self.base + self.at as u64;
+            self.at = newline + 1;
+            return Some(Line {
+                text,
+                offset,
+                truncated: false,
+                binary: false,
+                event: None,
+            });
         };
+        let (record, rest) = records.split_first()?;
+        *records = rest;
+        let newline = (record.end - self.shift) as usize - 1;
         let text = &self.bytes[self.at..newline];
         self.at = newline + 1;
+        let event = self.events.as_mut().and_then(|events| {
+            let (event, rest) = events.split_first()?;
+            *events = rest;
+            event.as_deref()
+        });
         Some(Line {
             text,
-            offset,
-            truncated,
+            offset: record.offset,
+            truncated: record.truncated,
+            binary: record.binary,
+            event,
         })
     }
 }
@@ -217,6 +258,29 @@ mod tests {
     }
 
     #[test]
+    fn names_stay_with_their_records() {
+        let record = |end| Record {
+            end,
+            offset: 0,
+            truncated: false,
+            binary: false,
+        };
+        let records = [record(2), record(4), record(6)].into();
+        let lines = Lines::from_records(Bytes::from_static(b"a\nb\nc\n"), records)
+            .with_events([None, Some("x".into()), Some("y".into())].into());
+
+        let names = |lines: &Lines| -> Vec<Option<String>> {
+            lines
+                .iter()
+                .map(|line| line.event.map(str::to_owned))
+                .collect()
+        };
+
+        assert_eq!(names(&lines), [None, Some("x".into()), Some("y".into())]);
+        assert_eq!(names(&lines.slice(2..3)), [Some("y".into())]);
+    }
+
+    #[test]
     fn slice_shares_bytes_and_keeps_offsets() {
         let lines = Lines::untouched(Bytes::from_static(b"one\n\nthree\nfour\n"), 4, 100);
 
@@ -234,16 +298,19 @@ mod tests {
                 end: 4,
                 offset: 7,
                 truncated: false,
+                binary: false,
             },
             Record {
                 end: 12,
                 offset: 50,
                 truncated: true,
+                binary: false,
             },
             Record {
                 end: 14,
                 offset: 90,
                 truncated: false,
+                binary: false,
             },
         ]);
         let lines = Lines::from_records(Bytes::from_static(b"abc\nde\nfghi\nj\n"), records);

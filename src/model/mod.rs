@@ -9,5 +9,5 @@ mod position;
 
 pub use ack::{Ack, Ledger, Moved};
 pub use batch::{Batch, BatchLimits, Batcher, LineSet, Run, Weight};
-pub use lines::{Line, Lines, Record};
+pub use lines::{EventNames, Line, Lines, Record};
 pub use position::{CursorKey, GUARD_BYTES, Origin, Position, StreamKey, guard_of};

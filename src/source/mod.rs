@@ -1,6 +1,13 @@
 //! Sources: each reads one kind of input and pushes lines into its sinks' queues.
 
+mod fanout;
 pub mod file;
+mod session;
+pub mod stdin;
+pub mod stream;
+#[cfg(test)]
+mod testing;
+pub mod websocket;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
+use crate::http::ClientError;
+use crate::notes::Notes;
 use crate::queue::Sender;
 use crate::telemetry::SourceCounters;
 
@@ -31,6 +40,23 @@ pub struct SourceConfig {
 pub enum SourceKind {
     /// Files named by paths, globs and directories.
     File(file::FileConfig),
+    /// One long HTTP response.
+    Stream(stream::StreamConfig),
+    /// Messages of a WebSocket.
+    WebSocket(websocket::WebSocketConfig),
+    /// Standard input, a FIFO or a device.
+    Stdin(stdin::StdinConfig),
+}
+
+/// When a network source is at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Never: every end is followed by a new connection.
+    Never,
+    /// With a response whose length was known from the start.
+    WithFiniteResponse,
+    /// With its first connection.
+    WithFirstConnection,
 }
 
 /// A source's way to one of its sinks.
@@ -59,6 +85,8 @@ pub struct SourceContext {
     pub counters: Arc<SourceCounters>,
     /// Files that this process writes itself and must not read.
     pub own_files: Arc<[PathBuf]>,
+    /// Who is told about connections.
+    pub notes: Notes,
     /// Told once how the first attempt went.
     pub first_attempt: oneshot::Sender<Result<(), String>>,
     /// Cancelled when the source should stop.
@@ -74,6 +102,9 @@ pub enum SourceError {
     /// The checkpoints cannot be written, so that nothing may be read.
     #[error("checkpoint journal: {0}")]
     Checkpoint(std::io::Error),
+    /// No client can be made as configured.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 /// Runs a source until it ends by itself or is told to stop.
@@ -88,6 +119,9 @@ pub async fn run(config: SourceConfig, cx: SourceContext) -> Result<(), SourceEr
     };
     match config.kind {
         SourceKind::File(file) => file::run(common, file, cx).await,
+        SourceKind::Stream(stream) => stream::run(common, stream, cx).await,
+        SourceKind::WebSocket(socket) => websocket::run(common, socket, cx).await,
+        SourceKind::Stdin(stdin) => stdin::run(common, stdin, cx).await,
     }
 }
 

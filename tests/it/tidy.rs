@@ -5,10 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up; a module uses modules of lower layers only.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["model", "secret"],
     &["framing", "encoding", "filter", "backoff"],
-    &["queue", "checkpoint", "telemetry", "http", "random"],
+    &["terminal"],
+    &[
+        "queue",
+        "checkpoint",
+        "telemetry",
+        "notes",
+        "http",
+        "random",
+    ],
     &["delivery"],
     &["source", "sink", "admin"],
     &["config"],
@@ -18,7 +26,7 @@ const LAYERS: [&[&str]; 8] = [
 
 /// What siblings in `source/` and `sink/` share, by name.
 const SHARED: [(&str, &[&str]); 2] = [
-    ("source", &["session", "http", "spool"]),
+    ("source", &["session", "fanout", "spool"]),
     ("sink", &["body"]),
 ];
 

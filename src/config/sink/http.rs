@@ -1,18 +1,14 @@
 //! Reads the keys of an HTTP sink.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
-
+use super::super::credentials;
 use super::super::cx::Cx;
-use super::super::references::{From, Text};
+use super::super::endpoint::{CheckedUrl, HTTP, checked, tls};
 use super::super::table::Table;
 use super::super::value::Value;
-use super::credentials::{self, plain_text, unencrypted};
 use super::{SinkEntry, output};
-use crate::http::Tls;
+use crate::http::{Credentials, Tls};
 use crate::sink::http::{Compression, HttpConfig, Retry};
 
 /// Keys that are described and do not exist yet.
@@ -30,20 +26,11 @@ const LATER_KEYS: [&str; 8] = [
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A URL that was looked at.
-pub(super) struct CheckedUrl {
-    pub(super) text: Text,
-    /// The host where it is reached without encryption over a network.
-    in_the_clear: Option<String>,
-}
-
 /// An HTTP sink with every default.
 pub(super) fn of_url(url: String) -> HttpConfig {
     HttpConfig {
         url,
-        headers: Vec::new(),
-        basic: None,
-        bearer: None,
+        credentials: Credentials::default(),
         compression: Compression::None,
         concurrency: 1,
         timeout: Duration::from_secs(30),
@@ -62,7 +49,7 @@ pub(super) fn read(table: &mut Table, entry: &mut SinkEntry, cx: &mut Cx) -> Opt
     let url = table.require("url", cx).and_then(|value| url(&value, cx));
     let mut config = of_url(String::new());
     let in_the_clear = url.as_ref().and_then(|url| url.in_the_clear.clone());
-    credentials::read(table, &mut config, in_the_clear.as_deref(), cx);
+    credentials::read(table, &mut config.credentials, in_the_clear.as_ref(), cx);
     if let Some(it) = table
         .take("compression")
         .and_then(|value| compression(&value, cx))
@@ -104,41 +91,7 @@ pub(super) fn read(table: &mut Table, entry: &mut SinkEntry, cx: &mut Cx) -> Opt
 /// A URL with a host, over http or https.
 pub(super) fn url(value: &Value, cx: &mut Cx) -> Option<CheckedUrl> {
     let text = value.filled_text(cx)?;
-    if text.from == From::Placeholder {
-        return Some(CheckedUrl {
-            text,
-            in_the_clear: None,
-        });
-    }
-    let url = match Url::parse(&text.value) {
-        Ok(url) => url,
-        Err(error) => {
-            value.fail(cx, &format!("is not a URL: {error}"));
-            return None;
-        }
-    };
-    if !["http", "https"].contains(&url.scheme()) {
-        value.fail(cx, "must be an http:// or https:// URL");
-        return None;
-    }
-    let host = url.host_str().unwrap_or_default();
-    if url.password().is_some() && text.from == From::Literal {
-        plain_text(value, cx);
-    }
-    let in_the_clear = (url.scheme() == "http" && !is_loopback(host)).then(|| host.to_owned());
-    if let (Some(host), true) = (&in_the_clear, url.password().is_some()) {
-        unencrypted(value, host, cx);
-    }
-    Some(CheckedUrl { text, in_the_clear })
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    checked(value, text, &HTTP, cx)
 }
 
 fn compression(value: &Value, cx: &mut Cx) -> Option<Compression> {
@@ -192,25 +145,4 @@ fn retry(value: &Value, cx: &mut Cx) -> Option<Retry> {
         cx.error(value.key_span.clone(), message);
     }
     Some(retry)
-}
-
-fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
-    let mut table = value.table(cx)?;
-    let path = |table: &mut Table, key, cx: &mut Cx| -> Option<PathBuf> {
-        Some(PathBuf::from(table.take(key)?.filled_text(cx)?.value))
-    };
-    let given = (table.has("cert"), table.has("key"));
-    let tls = Tls {
-        ca: path(&mut table, "ca", cx),
-        cert: path(&mut table, "cert", cx),
-        key: path(&mut table, "key", cx),
-    };
-    match given {
-        (true, false) => table.missing("key", cx),
-        (false, true) => table.missing("cert", cx),
-        _ => {}
-    }
-    table.later(&["verify"], cx);
-    table.finish(cx);
-    Some(tls)
 }

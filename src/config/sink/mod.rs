@@ -1,6 +1,5 @@
 //! Reads `[sink]`: which kind an entry is, and the keys that all kinds share.
 
-mod credentials;
 mod file;
 mod format;
 mod http;
@@ -123,7 +122,7 @@ fn kind_of(value: &Value, cx: &mut Cx) -> Option<KindName> {
                 .label("standard output is \"stdout\"");
             None
         }
-        Location::Later(_) | Location::UnknownScheme => {
+        _ => {
             value
                 .fail(cx, "has a scheme that no sink speaks")
                 .label("a path, \"stdout\", or an http:// or https:// URL");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::cx::Cx;
 use super::super::location::path_trouble;
-use super::super::references::From;
+use super::super::references::{From, Text};
 use super::super::table::Table;
 use super::super::value::Value;
 use super::is_path;
@@ -65,8 +65,13 @@ pub(super) fn read(table: &mut Table, cx: &mut Cx) -> Option<FileConfig> {
 }
 
 /// One path, glob or directory.
-pub(super) fn path(value: &Value, cx: &mut Cx) -> Option<String> {
+fn path(value: &Value, cx: &mut Cx) -> Option<String> {
     let text = value.text(cx)?;
+    path_of(value, text, cx)
+}
+
+/// One path, glob or directory that was resolved.
+pub(super) fn path_of(value: &Value, text: Text, cx: &mut Cx) -> Option<String> {
     if text.from == From::Placeholder {
         return Some(text.value);
     }

@@ -1,6 +1,10 @@
 //! Reads `[source]`: which kind an entry is, and the keys that all kinds share.
 
 mod file;
+mod network;
+mod stdin;
+mod stream;
+mod websocket;
 
 pub(super) use file::of_paths;
 
@@ -11,7 +15,7 @@ use toml::de::DeValue;
 use super::cx::Cx;
 use super::diagnostics::Place;
 use super::location::{Location, is_name};
-use super::references::From;
+use super::references::{From, Text};
 use super::table::Table;
 use super::value::{Pair, Value};
 use crate::source::{SourceConfig, SourceKind};
@@ -20,7 +24,16 @@ use crate::source::{SourceConfig, SourceKind};
 pub(super) const LINE_BYTES: usize = 1 << 20;
 
 /// Types that are described and do not exist yet.
-const LATER_TYPES: [&str; 6] = ["stream", "poll", "range", "health", "websocket", "stdin"];
+const LATER_TYPES: [&str; 3] = ["poll", "range", "health"];
+
+/// What a kind of source is called and which it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KindName {
+    File,
+    Stream,
+    WebSocket,
+    Stdin,
+}
 
 /// Keys of every source that are described and do not exist yet.
 const LATER_KEYS: [&str; 7] = [
@@ -80,46 +93,76 @@ pub(super) fn read(pair: Pair, cx: &mut Cx) -> SourceEntry {
 }
 
 fn from_text(value: &Value, name: &Arc<str>, cx: &mut Cx) -> Option<SourceConfig> {
-    let paths = vec![file::path(value, cx)?];
+    let text = value.text(cx)?;
+    let kind = match Location::of(&text.value) {
+        Location::Stdin => SourceKind::Stdin(stdin::of_stdin()),
+        Location::Http | Location::Framed(_) => {
+            SourceKind::Stream(stream::of_url(value, text, cx)?.0)
+        }
+        Location::WebSocket => SourceKind::WebSocket(websocket::of_url(value, text, cx)?.0),
+        _ => {
+            let paths = vec![file::path_of(value, text, cx)?];
+            SourceKind::File(file::of_paths(paths))
+        }
+    };
     Some(SourceConfig {
         name: name.clone(),
         labels: Arc::from([]),
         line_bytes_max: LINE_BYTES,
-        kind: SourceKind::File(file::of_paths(paths)),
+        kind,
     })
 }
 
 /// True if a location names files; reports it otherwise.
 fn is_path(value: &Value, location: &str, cx: &mut Cx) -> bool {
-    let kind = match Location::of(location) {
+    let label = match Location::of(location) {
         Location::Path => return true,
-        Location::Http => "stream",
-        Location::Stdin => "stdin",
-        Location::Later(kind) => kind,
-        Location::UnknownScheme => {
+        Location::Http | Location::Framed(_) | Location::WebSocket => {
             value
-                .fail(cx, "has an unknown scheme")
-                .label("a path, a glob or a directory");
+                .fail(cx, "is not a path")
+                .label("a URL is named by `url`");
             return false;
         }
+        Location::Stdin => {
+            value
+                .fail(cx, "is not a path")
+                .label("standard input is `type = \"stdin\"`");
+            return false;
+        }
+        Location::Later(kind) => {
+            let message = format!(
+                "{}: a {kind} source is not supported by this version",
+                value.subject
+            );
+            cx.error(value.span(), message);
+            return false;
+        }
+        Location::UnknownScheme => "a path, a glob or a directory",
     };
-    let message = format!(
-        "{}: a {kind} source is not supported by this version",
-        value.subject
-    );
-    cx.error(value.span(), message);
+    value.fail(cx, "has an unknown scheme").label(label);
     false
 }
 
 fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceConfig> {
-    let kind = table.take("type");
-    if let Some(kind) = kind {
-        kind.choice(&[("file", ())], &LATER_TYPES, cx)?;
-    } else if !table.has("path") {
-        return without_type(&mut table, cx);
-    }
-    table.set_kind("a file source");
-    let config = file::read(&mut table, cx);
+    let kinds = [
+        ("file", KindName::File),
+        ("stream", KindName::Stream),
+        ("websocket", KindName::WebSocket),
+        ("stdin", KindName::Stdin),
+    ];
+    let given = match table.take("type") {
+        Some(value) => Some(value.choice(&kinds, &LATER_TYPES, cx)?),
+        None => table.has("path").then_some(KindName::File),
+    };
+    let (kind, url) = match given {
+        Some(kind @ (KindName::File | KindName::Stdin)) => (kind, None),
+        Some(kind) => (kind, Some(url(&mut table, cx)?)),
+        None => {
+            let (value, text) = url(&mut table, cx)?;
+            (kind_of_url(&value, &text, cx)?, Some((value, text)))
+        }
+    };
+    let what = read_kind(kind, url, &mut table, cx);
     let line_bytes_max = table
         .take("max_line")
         .and_then(|value| value.size(1..=64 << 20, cx))
@@ -136,27 +179,72 @@ fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceCo
         name: name.clone(),
         labels: Arc::from(labels),
         line_bytes_max,
-        kind: SourceKind::File(config?),
+        kind: what?,
     })
 }
 
-/// A table that names no file: one of the kinds that do not exist yet, or nothing at all.
-fn without_type(table: &mut Table, cx: &mut Cx) -> Option<SourceConfig> {
-    let Some(url) = table.take("url").or_else(|| table.take("urls")) else {
-        table.set_kind("a file source");
-        table.missing("path", cx);
-        return None;
-    };
-    for one in url.one_or_many() {
-        let Some(text) = one.text(cx) else { continue };
-        if text.from == From::Placeholder {
-            one.later(cx);
-        } else if is_path(&one, &text.value, cx) {
-            one.fail(cx, "must be a URL")
-                .label("files are named by `path`");
+fn read_kind(
+    kind: KindName,
+    url: Option<(Value, Text)>,
+    table: &mut Table,
+    cx: &mut Cx,
+) -> Option<SourceKind> {
+    match (kind, url) {
+        (KindName::Stream, Some(url)) => {
+            table.set_kind("a stream source");
+            stream::read(url, table, cx).map(SourceKind::Stream)
+        }
+        (KindName::WebSocket, Some(url)) => {
+            table.set_kind("a websocket source");
+            websocket::read(url, table, cx).map(SourceKind::WebSocket)
+        }
+        (KindName::Stdin, _) => {
+            table.set_kind("a stdin source");
+            Some(SourceKind::Stdin(stdin::of_stdin()))
+        }
+        _ => {
+            table.set_kind("a file source");
+            file::read(table, cx).map(SourceKind::File)
         }
     }
-    None
+}
+
+/// The `url` of a table, its references resolved; `None`: it was reported.
+fn url<'t>(table: &mut Table<'t>, cx: &mut Cx) -> Option<(Value<'t>, Text)> {
+    let Some(value) = table.take("url").or_else(|| table.take("urls")) else {
+        table.set_kind("a source");
+        table.missing_one_of("`type`, `path` or `url`", cx);
+        return None;
+    };
+    // Only kinds that do not exist yet take several.
+    if let Some(value) = value.elements() {
+        for one in value {
+            one.later(cx);
+        }
+        return None;
+    }
+    let text = value.filled_text(cx)?;
+    Some((value, text))
+}
+
+/// Which kind of source a URL means; `None`: it was reported, or it is unknown to a check that looks
+/// up no references.
+fn kind_of_url(value: &Value, text: &Text, cx: &mut Cx) -> Option<KindName> {
+    match Location::of(&text.value) {
+        Location::Http | Location::Framed(_) => Some(KindName::Stream),
+        Location::WebSocket => Some(KindName::WebSocket),
+        _ if text.from == From::Placeholder => None,
+        location => {
+            if matches!(location, Location::Stdin | Location::Path) {
+                value
+                    .fail(cx, "must be a URL")
+                    .label("files are named by `path`");
+            } else {
+                is_path(value, &text.value, cx);
+            }
+            None
+        }
+    }
 }
 
 fn labels(value: &Value, cx: &mut Cx) -> Option<Vec<(Arc<str>, Arc<str>)>> {

@@ -8,22 +8,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 
 use super::body::Bodies;
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::{Encoder, gzip};
-use crate::http::{ClientError, Tls, chain, client};
+use crate::http::{ClientError, Credentials, Tls, chain, client, redirect_target, retry_after};
 use crate::model::Batch;
 use crate::queue::Chunk;
-use crate::secret::{Secret, shown_url};
+use crate::secret::shown_url;
 use body::PiecesBody;
 
 /// How much of an answer is read: enough for a reason, and to use the connection again.
@@ -41,12 +37,8 @@ pub struct HttpConfig {
     /// The collector's URL, used as written. It can hold a secret in its userinfo or query, so it
     /// is shown through [`crate::secret::shown_url`] only.
     pub url: String,
-    /// Extra headers; values may hold secrets.
-    pub headers: Vec<(String, Secret)>,
-    /// User and password for basic authentication.
-    pub basic: Option<(String, Secret)>,
-    /// A bearer token.
-    pub bearer: Option<Secret>,
+    /// Extra headers and who sends.
+    pub credentials: Credentials,
     /// How a body is compressed.
     pub compression: Compression,
     /// Requests in flight at once; 1 keeps the order.
@@ -68,9 +60,7 @@ impl fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpConfig")
             .field("url", &shown_url(&self.url))
-            .field("headers", &self.headers)
-            .field("basic", &self.basic)
-            .field("bearer", &self.bearer)
+            .field("credentials", &self.credentials)
             .field("compression", &self.compression)
             .field("concurrency", &self.concurrency)
             .field("timeout", &self.timeout)
@@ -147,7 +137,7 @@ impl HttpSink {
             client,
             bodies: Bodies::new(encoder),
             url,
-            private: private_headers(config)?,
+            private: config.credentials.headers()?,
             public,
             compression: config.compression,
             timeout: config.timeout,
@@ -170,7 +160,7 @@ impl HttpSink {
                 request = request.headers(self.private.clone());
             }
             let response = request.send().await.map_err(transport_error)?;
-            let Some(next) = redirect_target(&response) else {
+            let Some(next) = kept_redirect(&response) else {
                 return Ok(response);
             };
             url = next;
@@ -203,56 +193,17 @@ impl Sink for HttpSink {
         let after = response
             .headers()
             .get(RETRY_AFTER)
-            .and_then(|value| response::retry_after(value.to_str().ok()?, Timestamp::now()));
+            .and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
         // Without it the status alone decides; the connection is not used again.
         let answer = read_answer(&mut response).await.unwrap_or_default();
         response::classify(status, after, &reason(&answer))
     }
 }
 
-/// Headers that may hold secrets: they go to the configured origin only.
-fn private_headers(config: &HttpConfig) -> Result<HeaderMap, ClientError> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &config.headers {
-        let refused = |reason: &str| ClientError::Client(format!("header `{name}`: {reason}"));
-        let name = HeaderName::try_from(name).map_err(|_| refused("the name is not allowed"))?;
-        headers.append(
-            name,
-            sensitive(value).ok_or_else(|| refused("the value is not allowed"))?,
-        );
-    }
-    let refused = || ClientError::Client("the credentials cannot stand in a header".to_owned());
-    if let Some(token) = &config.bearer {
-        let value = Secret::new(format!("Bearer {}", token.expose()));
-        headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
-    }
-    if let Some((user, password)) = &config.basic {
-        let value = basic_credentials(user, password);
-        headers.insert(AUTHORIZATION, sensitive(&value).ok_or_else(refused)?);
-    }
-    Ok(headers)
-}
-
-fn sensitive(value: &Secret) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(value.expose()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// RFC 7617: base64 of `user:password`.
-fn basic_credentials(user: &str, password: &Secret) -> Secret {
-    let pair = format!("{user}:{}", password.expose());
-    Secret::new(format!("Basic {}", BASE64_STANDARD.encode(pair)))
-}
-
 /// Where a redirect that keeps method and body leads (RFC 9110 §15.4.8, §15.4.9).
-fn redirect_target(response: &Response) -> Option<Url> {
-    if !matches!(response.status().as_u16(), 307 | 308) {
-        return None;
-    }
-    let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    let target = response.url().join(location).ok()?;
-    matches!(target.scheme(), "http" | "https").then_some(target)
+fn kept_redirect(response: &Response) -> Option<Url> {
+    let keeps = matches!(response.status().as_u16(), 307 | 308);
+    redirect_target(response).filter(|_| keeps)
 }
 
 fn transport_error(error: reqwest::Error) -> SinkError {
@@ -286,28 +237,4 @@ fn reason(answer: &[u8]) -> String {
         .collect::<String>()
         .trim()
         .to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn basic_credentials_are_base64() {
-        let cases = [
-            (
-                "Aladdin",
-                "open sesame",
-                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
-            ),
-            ("a", "b", "Basic YTpi"),
-            ("a", "", "Basic YTo="),
-        ];
-        for (user, password, expected) in cases {
-            assert_eq!(
-                basic_credentials(user, &Secret::new(password)).expose(),
-                expected
-            );
-        }
-    }
 }

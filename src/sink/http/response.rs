@@ -1,12 +1,11 @@
 //! What an answer means: the one table from status to what happens next.
 //!
-//! Pure: no I/O; the clock is an argument.
+//! Pure: no I/O, no clock.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::delivery::SinkError;
+use crate::http::describe_status;
 
 /// Reads an answer to a body that is stored whole or not at all (NDJSON, raw).
 ///
@@ -17,7 +16,7 @@ pub(super) fn classify(
     retry_after: Option<Duration>,
     reason: &str,
 ) -> Result<(), SinkError> {
-    let cause = describe(status, reason);
+    let cause = describe_status(status, reason);
     match status {
         200..=299 => Ok(()),
         300..=399 => Err(SinkError::Paused { cause }),
@@ -30,36 +29,6 @@ pub(super) fn classify(
         400 | 422 => Err(SinkError::Unacceptable { status, cause }),
         _ => Err(SinkError::Rejected { status, cause }),
     }
-}
-
-fn describe(status: u16, reason: &str) -> String {
-    let name = reqwest::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or("unknown status");
-    let hint = match status {
-        401 | 403 => " (is the token right, and does it still count?)",
-        404 => " (is the path of the url right?)",
-        407 => " (the proxy wants credentials)",
-        300..=399 => " (set url to where it points)",
-        _ => "",
-    };
-    let reason = reason.trim();
-    let colon = if reason.is_empty() { "" } else { ": " };
-    format!("HTTP {status} {name}{hint}{colon}{reason}")
-}
-
-/// Reads a `Retry-After` header: seconds or an HTTP date (RFC 9110 §10.2.3). A date in the past
-/// means at once; anything else is ignored.
-pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -103,24 +72,5 @@ mod tests {
         for (status, expected) in table {
             assert_eq!(meaning(status), expected, "{status}");
         }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now: Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
-        let seconds = |n| Some(Duration::from_secs(n));
-
-        assert_eq!(retry_after("2", now), seconds(2));
-        assert_eq!(retry_after(" 120 ", now), seconds(120));
-        assert_eq!(
-            retry_after("Sun, 22 Nov 2026 18:00:30 GMT", now),
-            seconds(30)
-        );
-        assert_eq!(
-            retry_after("Sun, 22 Nov 2026 17:00:00 GMT", now),
-            seconds(0)
-        );
-        assert_eq!(retry_after("soon", now), None);
-        assert_eq!(retry_after("-3", now), None);
     }
 }

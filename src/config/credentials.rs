@@ -1,15 +1,16 @@
-//! Reads how an HTTP sink says who it is: `headers`, `basic`, `bearer`.
+//! Reads how a request says who it is from: `headers`, `basic`, `bearer`.
 
 use std::ops::Range;
 
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::super::cx::Cx;
-use super::super::references::{From, Text};
-use super::super::table::Table;
-use super::super::value::{Pair, Value};
+use super::cx::Cx;
+use super::endpoint::InTheClear;
+use super::references::{From, Text};
+use super::table::Table;
+use super::value::{Pair, Value};
+use crate::http::Credentials;
 use crate::secret::Secret;
-use crate::sink::http::HttpConfig;
 
 /// Headers that describe the body; another value would make the request wrong.
 const OWN_HEADERS: [&str; 4] = [
@@ -22,14 +23,14 @@ const OWN_HEADERS: [&str; 4] = [
 /// `headers`, `basic` and `bearer`: at most one of them authenticates.
 pub(super) fn read(
     table: &mut Table,
-    config: &mut HttpConfig,
-    in_the_clear: Option<&str>,
+    credentials: &mut Credentials,
+    in_the_clear: Option<&InTheClear>,
     cx: &mut Cx,
 ) {
     let mut seen: Option<Range<usize>> = None;
     let mut authenticates = |value: &Value, cx: &mut Cx| {
-        if let Some(host) = in_the_clear {
-            unencrypted(value, host, cx);
+        if let Some(clear) = in_the_clear {
+            unencrypted(value, clear, cx);
         }
         if let Some(first) = &seen {
             let place = cx.place(first.clone()).labelled("the other is here");
@@ -46,17 +47,17 @@ pub(super) fn read(
             if pair.key.eq_ignore_ascii_case("authorization") {
                 authenticates(&pair.value, cx);
             }
-            config.headers.extend(header(&pair, cx));
+            credentials.headers.extend(header(&pair, cx));
         }
     }
     if let Some(value) = table.take("basic") {
         hide_unless_table(&value, cx);
         authenticates(&value, cx);
-        config.basic = basic(&value, cx);
+        credentials.basic = basic(&value, cx);
     }
     if let Some(value) = table.take("bearer") {
         authenticates(&value, cx);
-        config.bearer = secret(&value, cx)
+        credentials.bearer = secret(&value, cx)
             .filter(|text| sendable(&value, text, cx))
             .map(sealed);
     }
@@ -132,7 +133,7 @@ fn secret(value: &Value, cx: &mut Cx) -> Option<Text> {
     Some(text)
 }
 
-fn sealed(text: Text) -> Secret {
+pub(super) fn sealed(text: Text) -> Secret {
     Secret::new(text.value)
 }
 
@@ -153,8 +154,8 @@ pub(super) fn plain_text(value: &Value, cx: &mut Cx) {
         .label("write ${env:NAME}, ${file:/path} or ${cred:name} instead");
 }
 
-pub(super) fn unencrypted(value: &Value, host: &str, cx: &mut Cx) {
-    let message = format!("{}: sent unencrypted to {host}", value.name());
+pub(super) fn unencrypted(value: &Value, clear: &InTheClear, cx: &mut Cx) {
+    let message = format!("{}: sent unencrypted to {}", value.name(), clear.host);
     cx.warning(value.key_span.clone(), message)
-        .label("the URL is http://, not https://");
+        .label(clear.label);
 }

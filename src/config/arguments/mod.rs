@@ -1,0 +1,181 @@
+//! SOURCE strings of the command line, `[NAME=]LOCATION`, as sources.
+
+mod names;
+mod one;
+#[cfg(test)]
+mod tests;
+
+pub use one::source_from_location;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::location::is_name;
+use crate::http::{Credentials, Tls};
+use crate::secret::Secret;
+use crate::source::file::{Follow, Start};
+use crate::source::{SourceConfig, SourceKind};
+use names::make_distinct;
+
+/// Characters that make a path a glob.
+const GLOB: [char; 4] = ['*', '?', '[', '{'];
+
+/// What a command says about all of its sources.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArgumentOptions {
+    /// Where a file's first sight starts.
+    pub start: Start,
+    /// Whether files are followed.
+    pub follow: Follow,
+    /// For sources over the network.
+    pub network: NetworkOptions,
+}
+
+/// What a command says about its sources over the network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkOptions {
+    /// Extra headers.
+    pub headers: Vec<HeaderOption>,
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// An extra header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderOption {
+    /// The only source that sends it; `None`: all of them.
+    pub source: Option<String>,
+    /// The header's name.
+    pub name: String,
+    /// Its value, which may hold a secret.
+    pub value: Secret,
+}
+
+/// Why a SOURCE string names no source; nothing of it that may be secret is shown.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ArgumentError {
+    /// A kind of source that is described and does not exist yet.
+    #[error("`{location}`: a {kind} source is not supported by this version")]
+    Later {
+        /// The location, without secrets.
+        location: String,
+        /// The kind that it means.
+        kind: &'static str,
+    },
+    /// A URL of an unknown kind.
+    #[error("`{location}`: has an unknown scheme")]
+    UnknownScheme {
+        /// The location, without secrets.
+        location: String,
+    },
+    /// No path, or one that cannot be.
+    #[error("`{path}`: {trouble}")]
+    Path {
+        /// As given.
+        path: String,
+        /// For example "must not be empty".
+        trouble: &'static str,
+    },
+    /// A URL that cannot be one.
+    #[error("`{location}`: {trouble}")]
+    Url {
+        /// The location, without secrets.
+        location: String,
+        /// What is wrong with it.
+        trouble: String,
+    },
+    /// A header for a source that is not there.
+    #[error("no source over the network is named `{name}`: its header is for nobody")]
+    HeaderForNobody {
+        /// As given.
+        name: String,
+    },
+    /// Two sources of one name.
+    #[error("two sources are named `{name}`")]
+    SameName {
+        /// As given.
+        name: String,
+    },
+}
+
+/// Reads all SOURCE strings of a command. Names that were not given are made distinct: equal stems
+/// get their folder's name in front, then numbers.
+///
+/// # Errors
+/// One for each string that names no source, and for each name that was given twice.
+pub fn sources_from_arguments(
+    arguments: &[String],
+    options: &ArgumentOptions,
+) -> Result<Vec<SourceConfig>, Vec<ArgumentError>> {
+    let mut sources: Vec<SourceConfig> = Vec::new();
+    let mut errors = Vec::new();
+    for argument in arguments {
+        match source_from_location(argument, options) {
+            Ok(source) => sources.push(source),
+            Err(error) => errors.push(error),
+        }
+    }
+    // Names that were given come first, for they cannot give way.
+    let given: Vec<bool> = arguments.iter().map(|it| split(it).0.is_some()).collect();
+    if errors.is_empty() {
+        errors.extend(make_distinct(&mut sources, &given));
+        errors.extend(headers_for_nobody(&sources, &options.network));
+        let network = &options.network;
+        sources.iter_mut().for_each(|source| equip(source, network));
+    }
+    if errors.is_empty() {
+        Ok(sources)
+    } else {
+        Err(errors)
+    }
+}
+
+fn network_parts(kind: &mut SourceKind) -> Option<(&mut Credentials, &mut Tls)> {
+    match kind {
+        SourceKind::Stream(it) => Some((&mut it.credentials, &mut it.tls)),
+        SourceKind::WebSocket(it) => Some((&mut it.credentials, &mut it.tls)),
+        SourceKind::File(_) | SourceKind::Stdin(_) => None,
+    }
+}
+
+/// Gives a source over the network what the command says about it.
+fn equip(source: &mut SourceConfig, network: &NetworkOptions) {
+    let name = &source.name;
+    let Some((credentials, tls)) = network_parts(&mut source.kind) else {
+        return;
+    };
+    let own = network
+        .headers
+        .iter()
+        .filter(|it| it.source.as_deref().is_none_or(|source| *source == **name));
+    credentials.headers = own.map(|it| (it.name.clone(), it.value.clone())).collect();
+    credentials.bearer.clone_from(&network.bearer);
+    tls.ca.clone_from(&network.ca);
+}
+
+fn headers_for_nobody(sources: &[SourceConfig], network: &NetworkOptions) -> Vec<ArgumentError> {
+    let is_network =
+        |kind: &SourceKind| matches!(kind, SourceKind::Stream(_) | SourceKind::WebSocket(_));
+    let is_there = |name: &str| {
+        let mut named = sources.iter().filter(|source| *source.name == *name);
+        named.any(|source| is_network(&source.kind))
+    };
+    let given = network.headers.iter().filter_map(|it| it.source.as_deref());
+    given
+        .filter(|name| !is_there(name))
+        .map(|name| ArgumentError::HeaderForNobody {
+            name: name.to_owned(),
+        })
+        .collect()
+}
+
+/// NAME, if what stands before the first `=` can be one, and LOCATION.
+fn split(argument: &str) -> (Option<&str>, &str) {
+    match argument.split_once('=') {
+        Some((name, location)) if is_name(name) => (Some(name), location),
+        _ => (None, argument),
+    }
+}

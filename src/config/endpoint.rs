@@ -1,0 +1,119 @@
+//! Reads what every place in the network has: a URL, and TLS.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use reqwest::Url;
+
+use super::credentials::{plain_text, unencrypted};
+use super::cx::Cx;
+use super::references::{From, Text};
+use super::table::Table;
+use super::value::Value;
+use crate::http::Tls;
+
+/// The two schemes of a protocol.
+pub(super) struct Schemes {
+    plain: &'static str,
+    encrypted: &'static str,
+    /// Why another one is refused.
+    wanted: &'static str,
+    /// What stands beside a secret that goes over the plain one.
+    is_plain: &'static str,
+}
+
+pub(super) const HTTP: Schemes = Schemes {
+    plain: "http",
+    encrypted: "https",
+    wanted: "must be an http:// or https:// URL",
+    is_plain: "the URL is http://, not https://",
+};
+
+pub(super) const WEBSOCKET: Schemes = Schemes {
+    plain: "ws",
+    encrypted: "wss",
+    wanted: "must be a ws:// or wss:// URL",
+    is_plain: "the URL is ws://, not wss://",
+};
+
+/// A URL that was looked at.
+pub(super) struct CheckedUrl {
+    pub(super) text: Text,
+    pub(super) in_the_clear: Option<InTheClear>,
+}
+
+/// A host that is reached without encryption over a network.
+#[derive(Clone)]
+pub(super) struct InTheClear {
+    pub(super) host: String,
+    pub(super) label: &'static str,
+}
+
+/// A URL with a host, over one of two schemes.
+pub(super) fn checked(
+    value: &Value,
+    text: Text,
+    schemes: &Schemes,
+    cx: &mut Cx,
+) -> Option<CheckedUrl> {
+    if text.from == From::Placeholder {
+        return Some(CheckedUrl {
+            text,
+            in_the_clear: None,
+        });
+    }
+    let url = match Url::parse(&text.value) {
+        Ok(url) => url,
+        Err(error) => {
+            value.fail(cx, &format!("is not a URL: {error}"));
+            return None;
+        }
+    };
+    if ![schemes.plain, schemes.encrypted].contains(&url.scheme()) {
+        value.fail(cx, schemes.wanted);
+        return None;
+    }
+    let host = url.host_str().unwrap_or_default();
+    if url.password().is_some() && text.from == From::Literal {
+        plain_text(value, cx);
+    }
+    let in_the_clear = (url.scheme() == schemes.plain && !is_loopback(host)).then(|| InTheClear {
+        host: host.to_owned(),
+        label: schemes.is_plain,
+    });
+    if let (Some(clear), true) = (&in_the_clear, url.password().is_some()) {
+        unencrypted(value, clear, cx);
+    }
+    Some(CheckedUrl { text, in_the_clear })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// `tls = { ca, cert, key }`
+pub(super) fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
+    let mut table = value.table(cx)?;
+    let path = |table: &mut Table, key, cx: &mut Cx| -> Option<PathBuf> {
+        Some(PathBuf::from(table.take(key)?.filled_text(cx)?.value))
+    };
+    let given = (table.has("cert"), table.has("key"));
+    let tls = Tls {
+        ca: path(&mut table, "ca", cx),
+        cert: path(&mut table, "cert", cx),
+        key: path(&mut table, "key", cx),
+    };
+    match given {
+        (true, false) => table.missing("key", cx),
+        (false, true) => table.missing("cert", cx),
+        _ => {}
+    }
+    table.later(&["verify"], cx);
+    table.finish(cx);
+    Some(tls)
+}

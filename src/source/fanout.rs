@@ -1,0 +1,191 @@
+//! Pushes the lines of one stream into the queues of all its sinks.
+//!
+//! For sources that cannot be read by each sink at its own pace: each sink's ledger is opened here,
+//! and room is charged before a chunk is sent. While this waits for room its source is not read.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures::future::join_all;
+use tracing::warn;
+
+use super::{Common, Outlet, SourceContext};
+use crate::framing::{CHUNK_BYTES, SHARED_ABOVE_BYTES};
+use crate::model::{CursorKey, Ledger, Lines, Origin, Position, StreamKey};
+use crate::queue::{Chunk, Closed};
+use crate::telemetry::SourceCounters;
+
+/// Lines that are there at once are joined up to so many bytes before they are sent. More would
+/// share a read buffer, of which what is not filled is pinned too.
+pub(super) const JOIN_BYTES: usize = SHARED_ABOVE_BYTES;
+
+/// One stream's way to all its sinks.
+#[derive(Debug)]
+pub(super) struct Fanout {
+    origin: Arc<Origin>,
+    ways: Vec<Way>,
+    counters: Arc<SourceCounters>,
+    /// The least time that the next line may carry, in nanoseconds since 1970.
+    next_time_ns: i64,
+}
+
+/// The way to one sink.
+#[derive(Debug)]
+struct Way {
+    outlet: Outlet,
+    ledger: Ledger,
+    /// Where the last chunk ended.
+    sent: Position,
+}
+
+impl Fanout {
+    /// Opens a ledger per sink, each where the sink's checkpoint stands.
+    pub(super) fn new(common: &Common, stream: StreamKey, cx: &SourceContext) -> Self {
+        let origin = Origin {
+            source: Arc::clone(&common.name),
+            stream,
+            path: None,
+            labels: Arc::clone(&common.labels),
+        };
+        let way = |outlet: &Outlet| {
+            let key = CursorKey {
+                source: Arc::clone(&origin.source),
+                stream: origin.stream.clone(),
+                sink: Arc::clone(&outlet.sink),
+            };
+            let committed = cx.checkpoints.position(&key).unwrap_or(Position::Live);
+            Way {
+                outlet: outlet.clone(),
+                ledger: Ledger::new(Arc::new(key), committed.clone()),
+                sent: committed,
+            }
+        };
+        let ways: Vec<Way> = cx.outlets.iter().map(way).collect();
+        Self {
+            ways,
+            origin: Arc::new(origin),
+            counters: Arc::clone(&cx.counters),
+            next_time_ns: 0,
+        }
+    }
+
+    /// The token at which the stream goes on after a restart: the first sink's that has one.
+    pub(super) fn resume(&self) -> Option<Arc<str>> {
+        let tokens = || {
+            self.ways.iter().filter_map(|way| match &way.sent {
+                Position::Token { cursor, .. } if !cursor.is_empty() => Some((cursor, way)),
+                _ => None,
+            })
+        };
+        let (token, first) = tokens().next()?;
+        if let Some((other, way)) = tokens().find(|(other, _)| *other != token) {
+            // Which of two tokens is the older one only the server knows.
+            warn!(
+                source = %self.origin.source, resume = %token, sink = %first.outlet.sink,
+                other = %other, other_sink = %way.outlet.sink,
+                "sinks stand at different places of this stream: it is resumed at the first"
+            );
+        }
+        Some(Arc::clone(token))
+    }
+
+    /// Sends lines to every sink and returns when each has taken them. `end` is where the stream
+    /// stands after them. A sink whose delivery has ended gets no more.
+    ///
+    /// Not cancel safe: if dropped before it returns, ledgers may be broken.
+    ///
+    /// # Errors
+    /// [`Closed`] when the delivery of every sink has ended.
+    pub(super) async fn push(&mut self, lines: Lines, end: Position) -> Result<(), Closed> {
+        let time_ns = now_ns().max(self.next_time_ns);
+        self.next_time_ns = time_ns + i64::from(lines.count());
+        let (origin, counters) = (&self.origin, &self.counters);
+        let pushes = self.ways.iter_mut().map(|way| {
+            let (lines, end) = (lines.clone(), end.clone());
+            async move {
+                way.note(origin, counters, &lines);
+                way.push(origin, lines, (time_ns, end)).await
+            }
+        });
+        let mut closed = join_all(pushes).await.into_iter().map(|it| it.is_err());
+        self.ways.retain(|_| !closed.next().unwrap_or(false));
+        if self.ways.is_empty() {
+            return Err(Closed);
+        }
+        Ok(())
+    }
+
+    /// Moves every cursor to where the stream stands, behind what was sent before. For a place that
+    /// moved without lines.
+    pub(super) fn pass(&mut self, end: &Position, cx: &crate::checkpoint::Checkpoints) {
+        for way in &mut self.ways {
+            way.sent.clone_from(end);
+            let moved = way.ledger.open(end.clone()).settle();
+            cx.advance(moved.into_iter().collect());
+        }
+    }
+}
+
+impl Way {
+    fn note(&mut self, origin: &Origin, counters: &SourceCounters, lines: &Lines) {
+        counters.lines.add(u64::from(lines.count()));
+        counters.bytes.add(lines.bytes().len() as u64);
+        counters.truncated.add(lines.truncated());
+        if self.ledger.is_broken() {
+            let lost = self.ledger.unsettled();
+            warn!(
+                source = %origin.source, sink = %self.outlet.sink, chunks = lost,
+                "lines were given up by a delivery that broke off"
+            );
+            let committed = self.ledger.committed();
+            self.ledger = Ledger::new(Arc::clone(self.ledger.key()), committed);
+        }
+    }
+
+    async fn push(
+        &mut self,
+        origin: &Arc<Origin>,
+        lines: Lines,
+        (time_ns, end): (i64, Position),
+    ) -> Result<(), Closed> {
+        let charge = self.outlet.sender.charge(pinned_bytes(&lines)).await?;
+        let mut charge = Some(charge);
+        let (mut from, count) = (0, lines.count());
+        while from < count {
+            let to = (from + self.outlet.chunk_lines).min(count);
+            // The last part pays for all: they share one buffer and are settled in order.
+            let (charge, place) = if to == count {
+                (charge.take(), end.clone())
+            } else {
+                (None, self.sent.clone())
+            };
+            let chunk = Chunk {
+                origin: Arc::clone(origin),
+                lines: lines.slice(from..to),
+                time_ns: time_ns + i64::from(from),
+                ack: self.ledger.open(place),
+                charge,
+            };
+            self.outlet.sender.send(chunk).await?;
+            from = to;
+        }
+        self.sent = end;
+        Ok(())
+    }
+}
+
+/// What the lines keep in memory: from a certain size on they share a read buffer.
+fn pinned_bytes(lines: &Lines) -> usize {
+    match lines.bytes().len() {
+        small if small < SHARED_ABOVE_BYTES => small,
+        large => large.max(CHUNK_BYTES),
+    }
+}
+
+/// The time, in nanoseconds since 1970.
+fn now_ns() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,251 @@
+//! The life of a network source between its connections: what an end means, how long to wait, and
+//! what a person is told.
+//!
+//! A source connects, reads until the connection ends, and asks here whether and when to try again.
+//! Nothing ends it but the end of its stream, of all deliveries, or of the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ends, SourceContext};
+use crate::backoff::Backoff;
+use crate::notes::{Note, Notes};
+use crate::telemetry::SourceCounters;
+
+/// The first delay lies between zero and this.
+const DELAY_BASE: Duration = Duration::from_millis(500);
+
+/// No delay is longer, whatever the peer asks for.
+const DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// A connection that stood for so long was a good one, even without data.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+
+/// So many connections in a row that were not good are told; what follows is more of the same.
+const SHORT_TOLD: u32 = 5;
+
+/// A resume token longer than this is not shown.
+const RESUME_CHARS_MAX: usize = 40;
+
+/// How a connection, or the attempt to make one, ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Something that passes by itself: it is tried again soon.
+    Cut {
+        /// For a person.
+        cause: String,
+        /// The delay that the peer asked for.
+        after: Option<Duration>,
+    },
+    /// Something that only a person can end: it is tried again seldom.
+    Refused {
+        /// For a person.
+        cause: String,
+    },
+    /// Everything there is was read.
+    Complete,
+    /// Every delivery has ended.
+    Closed,
+    /// The source was told to stop.
+    Stopped,
+}
+
+impl End {
+    pub(super) fn cut(cause: impl Into<String>) -> Self {
+        Self::Cut {
+            cause: cause.into(),
+            after: None,
+        }
+    }
+}
+
+/// What a source does after an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It connects again.
+    Connect,
+    /// It returns.
+    Return,
+}
+
+/// What one network source remembers over its connections.
+#[derive(Debug)]
+pub(super) struct Session {
+    name: Arc<str>,
+    ends: Ends,
+    notes: Notes,
+    counters: Arc<SourceCounters>,
+    first_attempt: Option<oneshot::Sender<Result<(), String>>>,
+    shutdown: CancellationToken,
+    backoff: Backoff,
+    /// Since when the connection stands.
+    connected: Option<Instant>,
+    received: bool,
+    /// Why it could not connect, as it was last told.
+    told: Option<String>,
+    /// Connections in a row that were not good.
+    n_short: u32,
+    ever_connected: bool,
+}
+
+impl Session {
+    pub(super) fn new(name: Arc<str>, ends: Ends, cx: SourceContext) -> Self {
+        Self {
+            name,
+            ends,
+            notes: cx.notes,
+            counters: cx.counters,
+            first_attempt: Some(cx.first_attempt),
+            shutdown: cx.shutdown,
+            backoff: Backoff::new(DELAY_BASE, DELAY_MAX, crate::random::seed()),
+            connected: None,
+            received: false,
+            told: None,
+            n_short: 0,
+            ever_connected: false,
+        }
+    }
+
+    /// Completes when the source should stop. Cancel safe.
+    pub(super) async fn stopped(&self) {
+        self.shutdown.cancelled().await;
+    }
+
+    pub(super) fn counters(&self) -> &SourceCounters {
+        &self.counters
+    }
+
+    /// Notes that a connection stands; `how` says how it is read.
+    pub(super) fn connected(&mut self, how: &str) {
+        if std::mem::replace(&mut self.ever_connected, true) {
+            self.counters.reconnects.add(1);
+        }
+        self.connected = Some(Instant::now());
+        self.received = false;
+        self.told = None;
+        self.attempted(Ok(()));
+        if self.n_short < SHORT_TOLD {
+            self.tell(&Note::Connected { how });
+        }
+    }
+
+    /// Notes that a local input is open: nothing to tell anyone.
+    pub(super) fn opened(&mut self) {
+        self.attempted(Ok(()));
+    }
+
+    /// Notes that the connection brought data.
+    pub(super) fn received(&mut self) {
+        if !self.received {
+            self.received = true;
+            self.backoff.reset();
+        }
+    }
+
+    /// Tells something else, in one sentence.
+    pub(super) fn hint(&self, text: &str) {
+        self.tell(&Note::Hint { text });
+    }
+
+    /// Takes over what the peer says about the first delay.
+    pub(super) fn set_delay(&mut self, base: Duration) {
+        self.backoff.set_base(base);
+    }
+
+    /// Decides what follows an end, tells it once, and waits. `resume` is where it would go on.
+    pub(super) async fn after(&mut self, end: End, resume: Option<&str>) -> Next {
+        let (cause, delay) = match &end {
+            End::Stopped | End::Closed => return Next::Return,
+            End::Complete => return self.complete("all of it was read"),
+            End::Cut { cause, after } => {
+                self.judge();
+                (cause.as_str(), self.backoff.next(*after))
+            }
+            End::Refused { cause } => (cause.as_str(), self.backoff.longest()),
+        };
+        if self.ends == Ends::WithFirstConnection {
+            if self.connected.is_none() {
+                self.attempted(Err(format!("{}: {cause}", self.name)));
+            }
+            self.tell(&Note::Ended { cause });
+            return Next::Return;
+        }
+        match self.connected.take() {
+            Some(since) => self.tell_cut(cause, (since.elapsed(), delay), resume),
+            None => self.tell_failure(&end, cause, delay),
+        }
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Next::Return,
+            () = tokio::time::sleep(delay) => Next::Connect,
+        }
+    }
+
+    fn complete(&mut self, cause: &str) -> Next {
+        if self.connected.take().is_some() {
+            self.tell(&Note::Ended { cause });
+        }
+        self.attempted(Ok(()));
+        Next::Return
+    }
+
+    /// A good connection makes the next failure the first one.
+    fn judge(&mut self) {
+        let Some(since) = self.connected else { return };
+        if since.elapsed() >= GOOD_AFTER {
+            self.backoff.reset();
+            self.n_short = 0;
+        } else {
+            self.n_short = self.n_short.saturating_add(1);
+        }
+    }
+
+    fn tell_cut(&self, cause: &str, (after, retry): (Duration, Duration), resume: Option<&str>) {
+        if self.n_short > SHORT_TOLD {
+            return;
+        }
+        let resume = resume.filter(|token| token.chars().count() <= RESUME_CHARS_MAX);
+        self.tell(&Note::Cut {
+            cause,
+            after,
+            retry,
+            resume,
+        });
+        if self.n_short == SHORT_TOLD {
+            self.hint("keeps ending at once; this is not told again until it holds");
+        }
+    }
+
+    /// Tells why it cannot connect, unless that is known. The first attempt's failure is told by
+    /// whoever waits for it.
+    fn tell_failure(&mut self, end: &End, cause: &str, retry: Duration) {
+        if self.told.as_deref() == Some(cause) {
+            return;
+        }
+        self.told = Some(cause.to_owned());
+        if self.first_attempt.is_some() {
+            let trouble = format!("{}: {cause}", self.name);
+            self.attempted(Err(trouble));
+            return;
+        }
+        self.tell(&match end {
+            End::Refused { .. } => Note::Refused { cause, retry },
+            _ => Note::Unreachable { cause, retry },
+        });
+    }
+
+    fn attempted(&mut self, result: Result<(), String>) {
+        if let Some(first_attempt) = self.first_attempt.take() {
+            // Nobody may be waiting any more.
+            let _ = first_attempt.send(result);
+        }
+    }
+
+    fn tell(&self, note: &Note) {
+        self.notes.tell(&self.name, note);
+    }
+}

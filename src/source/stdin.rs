@@ -1,0 +1,179 @@
+//! The stdin source: standard input, and FIFOs and devices that are read like it.
+//!
+//! A thread of its own reads: a read that never ends must not keep the process, and whoever presses
+//! Ctrl-C presses no Enter. At most [`READS`] reads wait for room.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use tokio::sync::mpsc;
+
+use super::fanout::{Fanout, JOIN_BYTES};
+use super::session::{End, Session};
+use super::{Common, Ends, SourceContext, SourceError};
+use crate::framing::{LineBuffer, Pool};
+use crate::model::{Position, StreamKey};
+use crate::queue::Closed;
+
+/// Reads that wait for room, each of at most [`READ_BYTES`].
+const READS: usize = 2;
+
+/// The capacity of a pipe.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StdinConfig {
+    /// Where the bytes come from.
+    pub input: Input,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// File descriptor 0.
+    Stdin,
+    /// A pipe or device by its path; the source ends with it.
+    Pipe(PathBuf),
+    /// A named FIFO: it is opened again for the next writer.
+    Fifo(PathBuf),
+}
+
+/// Reads until the end of the input or until told to stop.
+pub(super) async fn run(
+    common: Common,
+    config: StdinConfig,
+    cx: SourceContext,
+) -> Result<(), SourceError> {
+    let mut fanout = Fanout::new(&common, StreamKey::new(config.input.name()), &cx);
+    let mut session = Session::new(common.name, Ends::WithFirstConnection, cx);
+    let mut buffer = LineBuffer::new(Pool::default(), 0, false, common.line_bytes_max);
+    let (sender, mut reads) = mpsc::channel(READS);
+    let reader = std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(move || read_all(&config.input, &sender));
+    let mut end = match reader {
+        Ok(_) => None,
+        Err(error) => Some(End::cut(format!("cannot start a thread: {error}"))),
+    };
+    while end.is_none() {
+        let read = tokio::select! {
+            biased;
+            () = session.stopped() => break,
+            read = reads.recv() => read,
+        };
+        end = join(&mut buffer, read, &mut reads, &mut session);
+        if forward(&mut buffer, &mut fanout, end.is_some())
+            .await
+            .is_err()
+        {
+            end = Some(End::Closed);
+        }
+    }
+    session.after(end.unwrap_or(End::Stopped), None).await;
+    Ok(())
+}
+
+impl Input {
+    fn name(&self) -> String {
+        match self {
+            Self::Stdin => "stdin".to_owned(),
+            Self::Pipe(path) | Self::Fifo(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// What the thread hands over. Nothing more comes after the end of the input or an error.
+type Read = io::Result<Event>;
+
+#[derive(Debug)]
+enum Event {
+    Opened,
+    Bytes(Bytes),
+}
+
+/// Feeds what came and whatever else is there already; returns how the input ended, if it did.
+fn join(
+    buffer: &mut LineBuffer,
+    first: Option<Read>,
+    reads: &mut mpsc::Receiver<Read>,
+    session: &mut Session,
+) -> Option<End> {
+    let mut next = first;
+    let mut joined = 0;
+    loop {
+        match next {
+            None => return Some(End::Complete),
+            Some(Err(error)) => return Some(End::cut(error.to_string())),
+            Some(Ok(Event::Opened)) => session.opened(),
+            Some(Ok(Event::Bytes(bytes))) => {
+                joined += bytes.len();
+                buffer.extend(&bytes);
+            }
+        }
+        if joined >= JOIN_BYTES {
+            return None;
+        }
+        next = reads.recv().now_or_never()?;
+    }
+}
+
+/// Sends every whole line, and at the end also what has no newline.
+async fn forward(buffer: &mut LineBuffer, fanout: &mut Fanout, at_end: bool) -> Result<(), Closed> {
+    while let Some(taken) = buffer.take() {
+        if let Some(lines) = taken.lines {
+            fanout.push(lines, Position::Live).await?;
+        }
+    }
+    if let (true, Some(lines)) = (at_end, buffer.finish().and_then(|taken| taken.lines)) {
+        fanout.push(lines, Position::Live).await?;
+    }
+    Ok(())
+}
+
+/// Reads to the end, or until nobody wants more. Blocks.
+fn read_all(input: &Input, reads: &mpsc::Sender<Read>) {
+    let ended = match input {
+        Input::Stdin => stdin().and_then(|file| read_one(file, reads)),
+        Input::Pipe(path) => File::open(path).and_then(|file| read_one(file, reads)),
+        Input::Fifo(path) => read_fifo(path, reads),
+    };
+    if let Err(error) = ended {
+        // Nobody may be waiting any more.
+        let _ = reads.blocking_send(Err(error));
+    }
+}
+
+fn stdin() -> io::Result<File> {
+    // Of its own: the standard library's handle holds a lock and a buffer.
+    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// Waits for one writer after the other, for ever.
+fn read_fifo(path: &Path, reads: &mpsc::Sender<Read>) -> io::Result<()> {
+    while !reads.is_closed() {
+        read_one(File::open(path)?, reads)?;
+    }
+    Ok(())
+}
+
+fn read_one(mut file: File, reads: &mpsc::Sender<Read>) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut open = reads.blocking_send(Ok(Event::Opened)).is_ok();
+    while open {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => {
+                let bytes = Bytes::copy_from_slice(&buffer[..len]);
+                open = reads.blocking_send(Ok(Event::Bytes(bytes))).is_ok();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
