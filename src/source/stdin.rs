@@ -1,7 +1,7 @@
 //! The stdin source: standard input, and FIFOs and devices that are read like it.
 //!
 //! A thread of its own reads: a read that never ends must not keep the process, and whoever presses
-//! Ctrl-C presses no Enter. At most [`READS`] reads wait for room.
+//! Ctrl-C presses no Enter. At most `READS` reads wait for room.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -176,4 +176,80 @@ fn read_one(mut file: File, reads: &mpsc::Sender<Read>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::checkpoint::Checkpoints;
+    use crate::source::SourceKind;
+    use crate::source::testing::{beside, source, within};
+
+    fn fifo(folder: &Path) -> PathBuf {
+        let path = folder.join("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        path
+    }
+
+    /// Opening waits for a reader, so it has a thread of its own.
+    fn write(path: &Path, text: &'static str) -> std::thread::JoinHandle<()> {
+        let path = path.to_owned();
+        std::thread::spawn(move || {
+            let mut file = File::options().write(true).open(path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        })
+    }
+
+    fn input(input: Input) -> SourceKind {
+        SourceKind::Stdin(StdinConfig { input })
+    }
+
+    #[tokio::test]
+    async fn a_pipe_ends_with_its_writer_and_its_last_line_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = fifo(folder.path());
+        let (source, mut seen) =
+            source(input(Input::Pipe(path.clone())), 4096, Checkpoints::none());
+
+        let writer = write(&path, "one\ntwo\nhalf");
+        let (ended, lines) = tokio::join!(within(source), seen.lines(3));
+
+        assert!(ended.is_ok());
+        assert_eq!(lines, ["one", "two", "half"]);
+        assert_eq!(seen.first_attempt.await, Ok(Ok(())));
+        writer.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_named_fifo_waits_for_the_next_writer_until_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = fifo(folder.path());
+        let (source, mut seen) =
+            source(input(Input::Fifo(path.clone())), 4096, Checkpoints::none());
+        let mut source = std::pin::pin!(source);
+
+        for text in ["one\n", "two\n"] {
+            let writer = write(&path, text);
+            let lines = beside(&mut source, seen.lines(1)).await;
+            assert_eq!(lines, [text.trim_end()]);
+            writer.join().unwrap();
+        }
+        seen.shutdown.cancel();
+
+        assert!(within(source).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_is_told() {
+        let nowhere = Input::Pipe(PathBuf::from("/nowhere/fifo"));
+        let (source, seen) = source(input(nowhere), 4096, Checkpoints::none());
+
+        assert!(within(source).await.is_ok());
+
+        let told = seen.first_attempt.await.unwrap().unwrap_err();
+        assert_eq!(told, "app: No such file or directory (os error 2)");
+    }
 }

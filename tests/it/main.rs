@@ -12,6 +12,7 @@ mod file_sink;
 mod http_sink;
 mod isolation;
 mod network;
+mod readme;
 mod resume;
 mod state;
 mod support;

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_FIXTURES=1 cargo test config` writes the renderings anew; read them before committing.
 
+mod example;
+
 use std::env::VarError;
 use std::fs;
 use std::io;
@@ -15,6 +17,7 @@ use crate::sink::file::Fsync;
 use crate::sink::http::{Compression, Retry};
 use crate::source::SourceKind;
 use crate::source::file::Start;
+use crate::source::stream::Framing;
 
 /// What the fixtures' references find.
 struct Scripted;
@@ -153,7 +156,7 @@ fn no_rendering_shows_a_secret() {
             case.display()
         );
         if let Ok((config, _)) = &result {
-            let debug = format!("{:?}", config.sinks);
+            let debug = format!("{:?} {:?}", config.sources, config.sinks);
             assert!(!debug.contains("s3cret"), "{}", case.display());
         }
     }
@@ -203,7 +206,7 @@ fn placeholders_need_no_environment() {
 
 #[test]
 fn every_key_arrives() {
-    let result = load_text(include_str!("../../fixtures/config/good/every-key.toml"));
+    let result = load_text(include_str!("../../../fixtures/config/good/every-key.toml"));
 
     let (config, _) = result.unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
     assert_eq!(config.agent.state, Path::new("/srv/state"));
@@ -283,6 +286,47 @@ fn every_key_arrives() {
 }
 
 #[test]
+fn every_key_of_a_network_source_arrives() {
+    let result = load_text(include_str!("../../../fixtures/config/good/network.toml"));
+
+    let (config, _) = result.unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
+    let kind = |name: &str| {
+        let mut sources = config.sources.iter();
+        &sources.find(|it| &*it.name == name).unwrap().kind
+    };
+    let SourceKind::Stream(forced) = kind("forced") else {
+        panic!("a stream")
+    };
+    assert_eq!(forced.framing, Framing::Lines);
+    assert_eq!(forced.url, "https://orders.internal/logs");
+    let SourceKind::Stream(billing) = kind("billing") else {
+        panic!("a stream")
+    };
+    assert_eq!(billing.url, "https://billing.internal/logs?tenant=a");
+    assert_eq!(billing.framing, Framing::Auto);
+    assert_eq!(billing.idle, Some(Duration::from_secs(90)));
+    assert_eq!(billing.connect_timeout, Duration::from_secs(2));
+    assert_eq!(
+        billing.credentials.headers[1].1.expose(),
+        "Bearer t0p-s3cret"
+    );
+    assert!(billing.tls.ca.is_some() && billing.tls.cert.is_some() && billing.tls.key.is_some());
+    let SourceKind::WebSocket(push) = kind("push") else {
+        panic!("a WebSocket")
+    };
+    assert_eq!(push.credentials.basic.as_ref().unwrap().0, "logweir");
+    assert_eq!(push.send[1].expose(), "f1le-s3cret");
+    assert_eq!(push.subprotocols, ["logs.v1", "logs.v0"]);
+    assert_eq!(push.ping, Duration::from_secs(5));
+    assert_eq!(push.dead_after, Duration::from_secs(15));
+    assert_eq!(push.message_bytes_max, Some(4 << 20));
+    assert!(matches!(kind("events"), SourceKind::WebSocket(_)));
+    for name in ["in", "pipe"] {
+        assert!(matches!(kind(name), SourceKind::Stdin(_)), "{name}");
+    }
+}
+
+#[test]
 fn defaults_are_those_of_the_docs() {
     let text =
         "[source]\na = \"a.log\"\n[sink]\nout = \"stdout\"\nfile = \"b\"\nhttp = \"https://h\"\n";
@@ -338,106 +382,15 @@ fn a_value_cannot_change_the_structure() {
     assert_eq!(&*config.sources[0].labels[0].1, "x\"\nbearer = \"y");
 }
 
-/// The example, with or without its settings that are not in force.
-fn example(all: bool) -> String {
-    let text = include_str!("../../agent.toml.example");
-    let setting = |line: &&str| {
-        line.strip_prefix('#')
-            .is_some_and(|rest| !rest.starts_with([' ', '#']) && !rest.is_empty())
-    };
-    let lines = text.lines().map(|line| {
-        if all && setting(&line) {
-            &line[1..]
-        } else {
-            line
-        }
-    });
-    lines.fold(String::new(), |text, line| text + line + "\n")
-}
-
-#[test]
-fn the_example_is_accepted_as_it_is() {
-    let (config, warnings) =
-        load_text(&example(false)).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
-
-    assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
-    assert_eq!((config.sources.len(), config.sinks.len()), (1, 1));
-    assert_eq!(config.agent.state, Path::new("target/example-state"));
-}
-
-#[test]
-fn every_setting_of_the_example_exists() {
-    let text = example(true).replace("${file:/etc/logweir/token}", "${file:/etc/token}");
-
-    let (config, warnings) =
-        load_text(&text).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
-
-    assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
-    assert_eq!((config.sources.len(), config.sinks.len()), (3, 4));
-}
-
-#[test]
-fn commented_defaults_of_the_example_are_the_defaults() {
-    let (all, _) =
-        load_text(&example(true).replace("${file:/etc/logweir/token}", "${file:/etc/token}"))
-            .unwrap();
-    let short = "[source]\na = \"a\"\n[sink]\nout = \"stdout\"\nmerged = \"b\"\ncollector = \"https://h\"\n";
-    let (short, _) = load_text(short).unwrap();
-
-    for default in &short.sinks {
-        let shown = all
-            .sinks
-            .iter()
-            .find(|sink| sink.name == default.name)
-            .unwrap();
-        assert_eq!(shown.batch, default.batch, "{}", shown.name);
-        assert_eq!(shown.memory_bytes, default.memory_bytes, "{}", shown.name);
-        if let (SinkKind::Http(shown), SinkKind::Http(default)) = (&shown.kind, &default.kind) {
-            assert_eq!(shown.retry, default.retry);
-            assert_eq!(
-                (
-                    shown.timeout,
-                    shown.connect_timeout,
-                    shown.concurrency,
-                    shown.compression
-                ),
-                (
-                    default.timeout,
-                    default.connect_timeout,
-                    default.concurrency,
-                    default.compression
-                )
-            );
-        }
-    }
-    let source = all
-        .sources
-        .iter()
-        .find(|source| &*source.name == "app")
-        .unwrap();
-    let (SourceKind::File(shown), SourceKind::File(default)) =
-        (&source.kind, &short.sources[0].kind)
-    else {
-        panic!("files")
-    };
-    assert_eq!(source.line_bytes_max, short.sources[0].line_bytes_max);
-    assert_eq!(shown.start, default.start);
-    assert_eq!(shown.rotate_grace, default.rotate_grace);
-    assert_eq!(shown.forget_after, default.forget_after);
-    assert_eq!(all.agent.shutdown, short.agent.shutdown);
-    assert_eq!(all.agent.log, short.agent.log);
-    assert_eq!(all.agent.memory_bytes, short.agent.memory_bytes);
-}
-
 #[test]
 fn a_file_cut_anywhere_neither_panics_nor_shows_a_secret() {
     let texts = [
-        include_str!("../../fixtures/config/good/every-key.toml"),
-        include_str!("../../fixtures/config/good/warnings.toml"),
-        include_str!("../../fixtures/config/bad/names.toml"),
-        include_str!("../../fixtures/config/bad/sink-headers.toml"),
-        include_str!("../../fixtures/config/bad/sink-url.toml"),
-        include_str!("../../fixtures/config/bad/references-malformed.toml"),
+        include_str!("../../../fixtures/config/good/every-key.toml"),
+        include_str!("../../../fixtures/config/good/warnings.toml"),
+        include_str!("../../../fixtures/config/bad/names.toml"),
+        include_str!("../../../fixtures/config/bad/sink-headers.toml"),
+        include_str!("../../../fixtures/config/bad/sink-url.toml"),
+        include_str!("../../../fixtures/config/bad/references-malformed.toml"),
     ];
     for text in texts {
         for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
