@@ -48,7 +48,10 @@ fn formats(c: &mut Criterion) {
         offset: true,
         labels: true,
     });
-    let text = Format::Text(Text { color: true });
+    let text = Format::Text(Text {
+        color: true,
+        ..Text::default()
+    });
     let cases = [
         ("json/text", &json, CLEAN),
         ("json/quoted", &json, QUOTED),

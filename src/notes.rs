@@ -4,10 +4,11 @@
 //! whoever writes one passes no URL with userinfo or query.
 
 use std::fmt;
-use std::io::Write as _;
 use std::time::Duration;
 
 use tracing::{info, warn};
+
+use crate::terminal;
 
 /// Tells a person about connections. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -85,10 +86,7 @@ impl Notes {
     pub fn tell(&self, source: &str, note: &Note) {
         match self.0 {
             Voice::Silent => {}
-            // If stderr is closed there is nobody to tell.
-            Voice::Terminal => {
-                let _ = writeln!(std::io::stderr().lock(), "{}", Shown { source, note });
-            }
+            Voice::Terminal => terminal::note(&Shown { source, note }.to_string()),
             Voice::Log => log(source, note),
         }
     }
@@ -98,7 +96,7 @@ impl Notes {
         match self.0 {
             Voice::Silent => {}
             Voice::Terminal => {
-                let _ = writeln!(std::io::stderr().lock(), "! cannot read {trouble}");
+                terminal::note(&format!("! cannot read {trouble}"));
             }
             Voice::Log => warn!("cannot read {trouble}"),
         }

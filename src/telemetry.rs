@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::terminal;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -63,7 +65,7 @@ pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> 
     // A second call, as in tests, keeps the first log.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::Stderr)
         .with_ansi(color)
         .with_target(false)
         .try_init();

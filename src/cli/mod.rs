@@ -1,8 +1,11 @@
 //! The command line: definitions, one file per command, and exit codes.
 
 mod check;
+mod demo;
 mod network;
+mod output;
 mod run;
+mod show;
 mod signals;
 mod tail;
 
@@ -27,6 +30,7 @@ use crate::config::{Color, References};
   logweir tail --no-follow -n all -o raw a.log  like cat
   logweir tail https://host/stream wss://host/feed    live streams
   some-command | logweir tail - app.log         standard input, too
+  logweir demo                                  see it work, with nothing to set up
   logweir run -c agent.toml                     the service
   logweir check -c agent.toml                   is this configuration good?")]
 pub struct Cli {
@@ -42,6 +46,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check a configuration and report every error in it
     Check(CheckArgs),
+    /// Show it all on this machine: 5 HTTP streams, 2 WebSockets and 1 growing file, merged
+    Demo(demo::DemoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +123,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Tail(args) => tail::tail(args).into(),
         Command::Run(args) => run::run(args).into(),
+        Command::Demo(args) => demo::demo(&args).into(),
         Command::Check(args) => check::check(&check::CheckOptions {
             config: args.config.path,
             references: if args.no_env {
@@ -159,6 +166,5 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// Writes a message to stderr; if that is closed, the exit code is all that can still be said.
 fn say(message: std::fmt::Arguments<'_>) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "{message}");
+    crate::terminal::say(&message.to_string());
 }

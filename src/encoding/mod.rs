@@ -14,6 +14,8 @@ mod text;
 
 pub use compress::gzip;
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use crate::model::{Lines, Origin};
@@ -43,10 +45,13 @@ pub struct Meta {
 }
 
 /// How `text` looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text {
     /// True to colour labels and dim times.
     pub color: bool,
+    /// Sources known from the start: their colours and the width of the labels do not depend on
+    /// who speaks first. Others are added as they are seen.
+    pub labels: Vec<Arc<str>>,
 }
 
 /// Writes lines in one format.
@@ -68,7 +73,7 @@ impl Encoder {
         Self(match format {
             Format::Raw => Kind::Raw,
             Format::Json(meta) => Kind::Json(json::Json::new(*meta, host)),
-            Format::Text(text) => Kind::Text(text::Screen::new(*text, zone)),
+            Format::Text(text) => Kind::Text(text::Screen::new(text, zone)),
         })
     }
 

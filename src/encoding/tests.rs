@@ -215,7 +215,14 @@ fn text_aligns_labels_to_the_longest_so_far() {
 
 #[test]
 fn text_gives_colors_in_turn() {
-    let encoder = Encoder::new(&Format::Text(Text { color: true }), "h", TimeZone::UTC);
+    let encoder = Encoder::new(
+        &Format::Text(Text {
+            color: true,
+            ..Text::default()
+        }),
+        "h",
+        TimeZone::UTC,
+    );
     let row = |source: &str| {
         let mut out = Vec::new();
         encoder.append(&mut out, &origin(source), TIME_NS, &untouched(b"x\n"));

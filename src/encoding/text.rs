@@ -47,14 +47,17 @@ struct Label {
 }
 
 impl Screen {
-    pub(super) fn new(text: Text, zone: TimeZone) -> Self {
+    pub(super) fn new(text: &Text, zone: TimeZone) -> Self {
         let time = TimeOfDay::new(zone);
-        let state = State {
+        let mut state = State {
             time,
             labels: BTreeMap::new(),
             width: 0,
             prefix: Vec::new(),
         };
+        for source in &text.labels {
+            state.label(source);
+        }
         Self {
             color: text.color,
             state: Mutex::new(state),

@@ -15,6 +15,7 @@ use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::Encoder;
 use crate::model::Batch;
 use crate::queue::Chunk;
+use crate::terminal;
 
 /// Writes lines to this process's standard output.
 #[derive(Debug)]
@@ -74,8 +75,10 @@ impl Sink for StdoutSink {
     async fn deliver(&self, body: &Body) -> Result<(), SinkError> {
         let (pieces, reached) = self.within_limit(body);
         let out = Arc::clone(&self.out);
-        let writing =
-            spawn_blocking(move || pieces.iter().try_for_each(|piece| write_all(&out, piece)));
+        let writing = spawn_blocking(move || {
+            terminal::records_come();
+            pieces.iter().try_for_each(|piece| write_all(&out, piece))
+        });
         let written = writing
             .await
             .map_err(io::Error::other)

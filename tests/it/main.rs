@@ -11,6 +11,7 @@ mod crash;
 mod file_sink;
 mod http_sink;
 mod isolation;
+mod network;
 mod resume;
 mod state;
 mod support;

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the bottom up; a module uses modules of lower layers only.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["model", "secret"],
     &["framing", "encoding", "filter", "backoff"],
+    &["terminal"],
     &[
         "queue",
         "checkpoint",

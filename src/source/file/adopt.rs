@@ -2,7 +2,6 @@
 //! one, and where each sink's reading of it starts.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,46 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::info;
 
 use super::discover::find_inode;
-use super::identity::Head;
-use super::rotation::{CopyOf, age_key, copy_of, find_copy, named_path};
+use super::found::Found;
+use super::rotation::{CopyOf, Living, age_key, copy_of, find_copy, named_path};
 use super::tail::Place;
-use super::{Inode, Start, open};
+use super::{Inode, Start};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::{CursorKey, StreamKey};
-
-/// A file as it was found at a path.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) path: PathBuf,
-    pub(super) file: Arc<File>,
-    pub(super) inode: Inode,
-    pub(super) len: u64,
-    pub(super) head: Head,
-}
-
-impl Found {
-    /// Opens and looks; `None` for what is not a regular file. Blocks.
-    pub(super) fn look(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Ok(None);
-        }
-        let head = Head::read(&file)?;
-        let inode = Inode {
-            dev: metadata.dev(),
-            ino: metadata.ino(),
-        };
-        let path = path.to_owned();
-        Ok(Some(Self {
-            path,
-            file: Arc::new(file),
-            inode,
-            len: metadata.len(),
-            head,
-        }))
-    }
-}
 
 /// What a found file turned out to be.
 #[derive(Debug)]
@@ -70,14 +35,6 @@ pub(super) struct Adopted {
     pub(super) found: Found,
     pub(super) record: StreamRecord,
     /// Where each sink starts, in the order of the sinks.
-    pub(super) places: Vec<Place>,
-}
-
-/// A generation that is read now, as far as deciding on its copies needs it.
-#[derive(Clone, Debug)]
-pub(super) struct Living {
-    pub(super) record: StreamRecord,
-    pub(super) file: Option<Arc<File>>,
     pub(super) places: Vec<Place>,
 }
 
@@ -105,7 +62,10 @@ impl Registry {
             if stream.ended && stream.seen < oldest {
                 checkpoints.forget(&source, &stream.id)?;
             } else {
-                by_inode.entry(inode_of(&stream)).or_default().push(stream);
+                by_inode
+                    .entry(Inode::of_record(&stream))
+                    .or_default()
+                    .push(stream);
             }
         }
         Ok(Self {
@@ -276,7 +236,7 @@ impl Registry {
         let Ok(Some(found)) = Found::look(path) else {
             return Ok(path.exists());
         };
-        Ok(found.inode == inode_of(record) && self.is_continued(record, &found)?)
+        Ok(found.inode == Inode::of_record(record) && self.is_continued(record, &found)?)
     }
 
     /// Where a stream's content is now: the same inode under another name, or a copy.
@@ -293,7 +253,7 @@ impl Registry {
     }
 
     fn remove(&mut self, record: &StreamRecord) {
-        if let Some(same) = self.by_inode.get_mut(&inode_of(record)) {
+        if let Some(same) = self.by_inode.get_mut(&Inode::of_record(record)) {
             same.retain(|other| other.id != record.id);
         }
     }
@@ -396,13 +356,6 @@ impl Registry {
             stream: StreamKey::new(record.id.as_str()),
             sink: Arc::clone(sink),
         }
-    }
-}
-
-pub(super) fn inode_of(record: &StreamRecord) -> Inode {
-    Inode {
-        dev: record.dev,
-        ino: record.ino,
     }
 }
 

@@ -1,12 +1,13 @@
 //! The file source: follows files by name through rotation and truncation.
 //!
 //! `discover` finds the files that the patterns name, `identity` tells which is which, `adopt`
-//! decides whether a file is known, `follow` is the loop that owns all of them, `pump` moves lines
+//! decides whether a file is known, `rotation` knows what rotation does to names and copies, `follow` is the loop that owns all of them, `pump` moves lines
 //! of one file into one sink's queue, `tail` is what one blocking read does, `watch` brings hints.
 
 mod adopt;
 mod discover;
 mod follow;
+mod found;
 mod generation;
 mod identity;
 mod pump;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use discover::PatternError;
 
 use super::{Common, SourceContext, SourceError};
+use crate::checkpoint::StreamRecord;
 
 /// Which files to read, and from where.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +98,13 @@ struct Inode {
 }
 
 impl Inode {
+    fn of_record(record: &StreamRecord) -> Self {
+        Self {
+            dev: record.dev,
+            ino: record.ino,
+        }
+    }
+
     fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {

@@ -6,13 +6,22 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Inode;
-use super::adopt::{Found, Living, inode_of};
+use super::found::Found;
 use super::identity::{Head, guard_at};
 use super::tail::Place;
 use crate::checkpoint::StreamRecord;
+
+/// A generation that is read now, as far as deciding on its copies needs it.
+#[derive(Clone, Debug)]
+pub(super) struct Living {
+    pub(super) record: StreamRecord,
+    pub(super) file: Option<Arc<File>>,
+    pub(super) places: Vec<Place>,
+}
 
 /// Whether a file is a copy of one that is read.
 pub(super) enum CopyOf {
@@ -70,7 +79,7 @@ pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) ->
     siblings
         .filter(|sibling| is_sibling(path, sibling))
         .filter_map(|sibling| Found::look(&sibling).ok().flatten())
-        .filter(|found| found.inode != inode_of(record))
+        .filter(|found| found.inode != Inode::of_record(record))
         .find(|found| holds_all(found, record, places).unwrap_or(false))
 }
 

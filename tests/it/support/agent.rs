@@ -82,6 +82,12 @@ impl Logweir {
         self
     }
 
+    /// With another standard input.
+    pub(crate) fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(mut self) -> Agent {
         let child = self.command.spawn().expect("starts logweir");

@@ -9,8 +9,9 @@ use tracing::info;
 
 use super::{FileSource, Named, STATS_PER_LOOK};
 use crate::source::SourceError;
-use crate::source::file::adopt::{Found, Registry};
+use crate::source::file::adopt::Registry;
 use crate::source::file::discover::{Match, Scanner};
+use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::on_pool;
 use crate::source::file::{Inode, open};

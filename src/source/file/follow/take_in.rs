@@ -9,10 +9,12 @@ use tracing::{debug, info};
 
 use super::{FileSource, Named, OPEN_MAX};
 use crate::model::{Ledger, Origin, StreamKey};
-use crate::source::file::adopt::{Adopted, Decision, Found, Living, Registry};
+use crate::source::file::adopt::{Adopted, Decision, Registry};
 use crate::source::file::discover::Match;
+use crate::source::file::found::Found;
 use crate::source::file::generation::{Generation, GenerationId, Phase, Slot};
 use crate::source::file::pump::{Cursor, on_pool};
+use crate::source::file::rotation::Living;
 use crate::source::file::rotation::find_missed;
 use crate::source::file::tail::Place;
 use crate::source::file::{Inode, Label, Start};

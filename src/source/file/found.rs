@@ -1,0 +1,44 @@
+//! A file as it was found at a path: opened, and looked at.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::identity::Head;
+use super::{Inode, open};
+
+/// A file as it was found at a path.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<File>,
+    pub(super) inode: Inode,
+    pub(super) len: u64,
+    pub(super) head: Head,
+}
+
+impl Found {
+    /// Opens and looks; `None` for what is not a regular file. Blocks.
+    pub(super) fn look(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let head = Head::read(&file)?;
+        let inode = Inode {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+        };
+        let path = path.to_owned();
+        Ok(Some(Self {
+            path,
+            file: Arc::new(file),
+            inode,
+            len: metadata.len(),
+            head,
+        }))
+    }
+}
