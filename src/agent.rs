@@ -432,8 +432,16 @@ fn outlet(queue: &Queue, sink: &SinkConfig) -> Outlet {
     /// Bounds of the pace: below, a fast writer costs a system call a line; above, lines wait.
     const PACE_MIN: Duration = Duration::from_millis(2);
     const PACE_MAX: Duration = Duration::from_millis(25);
+    /// Two joined chunks, one being written and one that waits, for a sink that waits for nothing.
+    const SHARE_BYTES: usize = CHUNK_BYTES / 2;
     Outlet {
         sink: Arc::clone(&sink.name),
+        // A sink that waits for a batch to fill is given what it waits for.
+        share_bytes: if sink.batch.linger.is_zero() {
+            SHARE_BYTES.min(sink.memory_bytes)
+        } else {
+            sink.memory_bytes
+        },
         sender: queue.sender(),
         chunk_bytes: sink.batch.bytes.min(CHUNK_BYTES),
         chunk_lines: u32::try_from(sink.batch.lines).unwrap_or(u32::MAX).max(1),

@@ -43,14 +43,16 @@ impl Chunk {
 
 /// A part of a sink's memory budget.
 #[derive(Debug)]
-pub struct Charge(OwnedSemaphorePermit);
+pub struct Charge(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Charge {
     /// Gives back what was charged beyond `bytes` of lines.
     pub fn shrink_to(&mut self, bytes: usize) {
         let keep = bytes + CHUNK_OVERHEAD_BYTES;
-        if let Some(excess) = self.0.num_permits().checked_sub(keep) {
-            drop(self.0.split(excess));
+        for permit in [Some(&mut self.0), self.1.as_mut()].into_iter().flatten() {
+            if let Some(excess) = permit.num_permits().checked_sub(keep) {
+                drop(permit.split(excess));
+            }
         }
     }
 }
@@ -89,6 +91,7 @@ impl Queue {
             budget: Arc::clone(&self.budget),
             budget_bytes: self.budget_bytes,
             reserved: Arc::new(Semaphore::new(1)),
+            share: None,
         }
     }
 }
@@ -101,9 +104,26 @@ pub struct Sender {
     budget_bytes: usize,
     /// One chunk beside the budget, so that a flood from another source never starves this one.
     reserved: Arc<Semaphore>,
+    /// What this sender may have in flight, where that is less than the budget.
+    share: Option<Share>,
+}
+
+#[derive(Clone, Debug)]
+struct Share {
+    budget: Arc<Semaphore>,
+    budget_bytes: usize,
 }
 
 impl Sender {
+    /// The same sender with at most `bytes` in flight: whoever comes after waits for no more of it.
+    pub fn limited(mut self, bytes: usize) -> Self {
+        self.share = Some(Share {
+            budget: Arc::new(Semaphore::new(bytes)),
+            budget_bytes: bytes,
+        });
+        self
+    }
+
     /// Waits for room for a read of `bytes`, and charges it. A charge larger than the whole budget
     /// counts as the budget.
     ///
@@ -112,14 +132,29 @@ impl Sender {
     /// # Errors
     /// [`Closed`] when delivery has ended.
     pub async fn charge(&self, bytes: usize) -> Result<Charge, Closed> {
+        let own_share = match &self.share {
+            Some(share) => {
+                let permits = (bytes + CHUNK_OVERHEAD_BYTES).min(share.budget_bytes);
+                let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+                let room = Arc::clone(&share.budget).acquire_many_owned(permits);
+                tokio::select! {
+                    biased;
+                    room = room => Some(room.map_err(|_| Closed)?),
+                    () = self.closed() => return Err(Closed),
+                }
+            }
+            None => None,
+        };
         let permits = (bytes + CHUNK_OVERHEAD_BYTES).min(self.budget_bytes);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             shared = Arc::clone(&self.budget).acquire_many_owned(permits) => {
-                shared.map(Charge).map_err(|_| Closed)
+                shared.map(|it| Charge(it, own_share)).map_err(|_| Closed)
             }
-            own = Arc::clone(&self.reserved).acquire_owned() => own.map(Charge).map_err(|_| Closed),
+            own = Arc::clone(&self.reserved).acquire_owned() => {
+                own.map(|it| Charge(it, own_share)).map_err(|_| Closed)
+            }
         }
     }
 
@@ -189,6 +224,21 @@ mod tests {
         first.shrink_to(1000);
         assert!(one.charge(10_000).now_or_never().is_none());
         assert!(one.charge(5000).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_limited_sender_holds_its_share_and_ends_with_the_delivery() {
+        let (queue, receiver) = bounded(10_000);
+        let sender = queue.sender().limited(2000);
+
+        let first = sender.charge(4000).await.unwrap();
+        assert!(sender.charge(10).now_or_never().is_none());
+        drop(first);
+        let _second = sender.charge(1400).await.unwrap();
+
+        let waiting = sender.charge(1400);
+        drop(receiver);
+        assert_eq!(waiting.await.err(), Some(Closed));
     }
 
     #[tokio::test]

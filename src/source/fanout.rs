@@ -54,8 +54,10 @@ impl Fanout {
                 sink: Arc::clone(&outlet.sink),
             };
             let committed = cx.checkpoints.position(&key).unwrap_or(Position::Live);
+            let mut outlet = outlet.clone();
+            outlet.sender = outlet.sender.limited(outlet.share_bytes);
             Way {
-                outlet: outlet.clone(),
+                outlet,
                 ledger: Ledger::new(Arc::new(key), committed.clone()),
                 sent: committed,
             }

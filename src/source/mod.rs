@@ -66,6 +66,9 @@ pub struct Outlet {
     pub sink: Arc<str>,
     /// Its queue.
     pub sender: Sender,
+    /// Bytes that a source which shares its chunks between sinks may have in flight: at a sink that
+    /// waits for nothing, more would only make the lines of other sources late.
+    pub share_bytes: usize,
     /// Bytes read at once: what fits a batch.
     pub chunk_bytes: usize,
     /// Lines sent in one chunk: what fits a batch.

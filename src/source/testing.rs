@@ -69,6 +69,7 @@ pub(super) fn source(
         outlets: vec![Outlet {
             sink: "out".into(),
             sender: queue.sender(),
+            share_bytes: budget_bytes,
             chunk_bytes: 1 << 20,
             chunk_lines: u32::MAX,
             pace: Duration::ZERO,
