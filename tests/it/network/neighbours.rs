@@ -11,10 +11,6 @@ use crate::support::{Dir, Logweir, PATIENCE, ReservedPort, Rng, pass};
 const LINES: usize = 400;
 const EVERY: Duration = Duration::from_millis(5);
 const DELAY_MAX: Duration = Duration::from_millis(100);
-/// Without optimization the flood that queues in front of a line (8 MiB) takes longer to encode:
-/// 175 ms for the median here. What counts then is that lines go on arriving.
-const DELAY_MAX_UNOPTIMIZED: Duration = Duration::from_secs(1);
-
 fn now() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.expect("after 1970")
@@ -85,14 +81,13 @@ fn delays(others: &[String]) -> Vec<Duration> {
     delays
 }
 
-/// Says what was measured, and returns the median and the 99th percentile.
-fn measured(what: &str, delays: &[Duration]) -> (Duration, Duration) {
+/// Says what was measured, and fails where one in a hundred lines was later than allowed.
+#[track_caller]
+fn judge(what: &str, delays: &[Duration]) {
     let (p50, p99) = (delays[LINES / 2], delays[LINES * 99 / 100]);
-    eprintln!(
-        "{what}: p50 {p50:?}, p99 {p99:?}, max {:?}",
-        delays[LINES - 1]
-    );
-    (p50, p99)
+    let max = delays[LINES - 1];
+    eprintln!("{what}: p50 {p50:?}, p99 {p99:?}, max {max:?}");
+    assert!(p99 <= DELAY_MAX, "{what}: p50 {p50:?}, p99 {p99:?}");
 }
 
 #[test]
@@ -107,20 +102,12 @@ fn sources_in_trouble_do_not_delay_another() {
         garbage.url("garbage-ws=ws", "/"),
     ];
 
-    let (_, p99) = measured("trouble", &delays(&others));
-
-    assert!(p99 <= DELAY_MAX, "{p99:?}");
+    judge("trouble", &delays(&others));
 }
 
 #[test]
 fn a_flood_does_not_delay_another() {
     let flood = flood();
 
-    let (p50, p99) = measured("flood", &delays(&[flood.url("flood=http", "/")]));
-
-    if cfg!(debug_assertions) {
-        assert!(p50 <= DELAY_MAX_UNOPTIMIZED, "{p50:?}");
-    } else {
-        assert!(p99 <= DELAY_MAX, "{p99:?}");
-    }
+    judge("flood", &delays(&[flood.url("flood=http", "/")]));
 }
