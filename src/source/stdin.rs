@@ -129,7 +129,8 @@ async fn forward(buffer: &mut LineBuffer, fanout: &mut Fanout, at_end: bool) -> 
             fanout.push(lines, Position::Live).await?;
         }
     }
-    if let (true, Some(lines)) = (at_end, buffer.finish().and_then(|taken| taken.lines)) {
+    // Asked for at the end only: finishing takes what has no newline yet.
+    if at_end && let Some(lines) = buffer.finish().and_then(|taken| taken.lines) {
         fanout.push(lines, Position::Live).await?;
     }
     Ok(())
@@ -220,6 +221,35 @@ mod tests {
         assert!(ended.is_ok());
         assert_eq!(lines, ["one", "two", "half"]);
         assert_eq!(seen.first_attempt.await, Ok(Ok(())));
+        writer.join().unwrap();
+    }
+
+    // Scenario: a line comes in two reads. Bug: the unfinished half was taken after each read, also
+    // before the end, and thrown away. Fix: it is taken at the end only.
+    #[tokio::test]
+    async fn a_line_in_two_reads_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = fifo(folder.path());
+        let (source, mut seen) =
+            source(input(Input::Pipe(path.clone())), 4096, Checkpoints::none());
+        let mut source = std::pin::pin!(source);
+        let (go_on, told) = std::sync::mpsc::sync_channel::<()>(1);
+        let writer = std::thread::spawn(move || {
+            let mut file = File::options().write(true).open(path).unwrap();
+            file.write_all(b"one\ntw").unwrap();
+            told.recv().unwrap();
+            file.write_all(b"o\nthr").unwrap();
+            told.recv().unwrap();
+            file.write_all(b"ee").unwrap();
+        });
+
+        let first = beside(&mut source, seen.lines(1)).await;
+        go_on.send(()).unwrap();
+        let second = beside(&mut source, seen.lines(1)).await;
+        go_on.send(()).unwrap();
+        let (_, last) = tokio::join!(within(source), seen.lines(1));
+
+        assert_eq!([first, second, last].concat(), ["one", "two", "three"]);
         writer.join().unwrap();
     }
 
