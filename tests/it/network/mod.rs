@@ -1,7 +1,6 @@
 //! Network sources against servers, their own and others': cut, killed, flooded and refused.
 
 mod demo;
-mod neighbours;
 mod peer;
 mod pipe;
 mod pressure;

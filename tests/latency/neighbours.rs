@@ -2,10 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::server::Server;
 use crate::support::{Dir, Logweir, PATIENCE, ReservedPort, Rng, pass};
+
+/// One measurement at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Lines whose delay is measured.
 const LINES: usize = 400;
@@ -55,6 +59,7 @@ fn hang() -> Server {
 /// The delays of the clock's lines, the shortest first, while `others` are read too.
 #[track_caller]
 fn delays(others: &[String]) -> Vec<Duration> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = Dir::new();
     let clock = clock().url("clock=http", "/");
     // grep, for this program without optimization would be what is slow.
