@@ -165,8 +165,8 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
 /// What a journal's bytes hold.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
-    /// Every intact record, in order.
-    pub(super) records: Vec<Record>,
+    /// Every intact record, in order, with where it ends in the body.
+    pub(super) records: Vec<(u64, Record)>,
     /// Whole lines that are damaged.
     pub(super) damaged: u64,
     /// True where the last line is torn: a crash in the middle of a write.
@@ -176,9 +176,11 @@ pub(super) struct Decoded {
 /// Reads the records after the header. Damaged lines are counted and passed over.
 pub(super) fn decode(body: &[u8]) -> Decoded {
     let mut decoded = Decoded::default();
+    let mut end = 0;
     for line in body.split_inclusive(|byte| *byte == b'\n') {
+        end += line.len() as u64;
         match decode_line(line) {
-            Some(record) => decoded.records.push(record),
+            Some(record) => decoded.records.push((end, record)),
             None if line.ends_with(b"\n") => decoded.damaged += 1,
             None => decoded.torn = true,
         }
@@ -271,6 +273,10 @@ mod tests {
         ]
     }
 
+    fn bare(decoded: &Decoded) -> Vec<Record> {
+        decoded.records.iter().map(|(_, it)| it.clone()).collect()
+    }
+
     fn journal() -> Vec<u8> {
         let mut out = Vec::new();
         records().iter().for_each(|record| encode(record, &mut out));
@@ -283,7 +289,11 @@ mod tests {
 
         let decoded = decode(&journal);
 
-        assert_eq!(decoded.records, records());
+        assert_eq!(bare(&decoded), records());
+        assert_eq!(
+            decoded.records.last().map(|it| it.0),
+            Some(journal.len() as u64)
+        );
         assert_eq!(
             journal.split(|byte| *byte == b'\n').count(),
             records().len() + 1
@@ -297,7 +307,7 @@ mod tests {
             let decoded = decode(&journal[..len]);
 
             let whole = journal[..len].iter().filter(|byte| **byte == b'\n').count();
-            assert_eq!(decoded.records, records()[..whole]);
+            assert_eq!(bare(&decoded), records()[..whole]);
             assert_eq!(decoded.damaged, 0);
         }
     }
@@ -315,7 +325,7 @@ mod tests {
             let all = records();
             assert!(kept + 2 >= all.len(), "at {at}: {kept} records");
             assert!(
-                decoded.records.iter().all(|record| all.contains(record)),
+                bare(&decoded).iter().all(|record| all.contains(record)),
                 "at {at}"
             );
         }

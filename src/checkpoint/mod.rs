@@ -5,6 +5,7 @@
 //! covers. It knows nothing of files' contents or of collectors.
 
 mod journal;
+mod replay;
 mod state;
 mod store;
 

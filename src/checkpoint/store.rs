@@ -4,13 +4,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
-use super::journal::{self, Begin, Record};
+use super::journal::{self, Begin, Intent, Record};
+use super::replay::replay;
 use super::state::State;
 
 /// The journal is compacted when it is larger than this and than [`COMPACT_RATIO`] snapshots.
@@ -210,7 +211,7 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 
 /// Reads a journal. Missing is empty; damaged parts are said and passed over.
 fn load(path: &Path) -> io::Result<State> {
-    let mut state = State::default();
+    let state = State::default();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(state),
@@ -243,11 +244,34 @@ fn load(path: &Path) -> io::Result<State> {
     if decoded.torn {
         warn!(path = %path.display(), "checkpoint journal ends in a torn record, which is dropped");
     }
-    decoded
-        .records
-        .into_iter()
-        .for_each(|record| state.apply(record));
+    let header = journal::HEADER.len() as u64;
+    let records = decoded.records.into_iter();
+    let records = records.map(|(end, record)| (header + end, record));
+    let (state, doubtful) = replay(records.collect(), &boot_id(), is_carried_out);
+    for sink in doubtful {
+        warn!(
+            sink,
+            "the machine went down while its output was written: what is not there is written again"
+        );
+    }
     Ok(state)
+}
+
+/// True where the output holds what the intent says. For intents that a power cut may have undone.
+fn is_carried_out(intent: &Intent) -> bool {
+    let check = || -> io::Result<bool> {
+        let file = File::open(&intent.output.path)?;
+        let metadata = file.metadata()?;
+        let same = (metadata.dev(), metadata.ino()) == (intent.output.dev, intent.output.ino);
+        if !same || metadata.len() < intent.end {
+            return Ok(false);
+        }
+        let len = usize::try_from(intent.end - intent.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, intent.start)?;
+        Ok(crc32fast::hash(&bytes) == intent.crc)
+    };
+    check().unwrap_or(false)
 }
 
 fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
@@ -294,10 +318,15 @@ fn snapshot(path: &Path, state: &State) -> io::Result<(File, u64)> {
 }
 
 fn begin() -> Begin {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     Begin {
-        boot: boot.trim().to_owned(),
+        boot: boot_id(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// The kernel's id of this boot; empty where it does not say.
+fn boot_id() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
 }

@@ -1,0 +1,196 @@
+//! What a journal's records add up to, after a restart and after a power cut.
+//!
+//! While the machine stays up nothing that was written is lost, and every record counts. After it
+//! went down, records that no fsync covered may speak of output that is not there: what they say of
+//! file sinks counts only as far as the output proves it.
+//!
+//! Pure: looking at outputs is an argument.
+
+use std::collections::HashSet;
+
+use super::journal::{Intent, Record};
+use super::state::State;
+
+/// Adds records up, each with where it ends in the journal. `boot` is the present boot's id and
+/// `is_carried_out` says whether an output holds what an intent was about to write. Returns also
+/// the sinks whose last batches are in doubt: their cursors stand where the proof ends.
+pub(super) fn replay(
+    records: Vec<(u64, Record)>,
+    boot: &str,
+    is_carried_out: impl Fn(&Intent) -> bool,
+) -> (State, HashSet<String>) {
+    let durable = durable_len(&records, boot);
+    let writers: HashSet<String> = records.iter().filter_map(writer).collect();
+    let mut state = State::default();
+    let mut doubtful = HashSet::new();
+    for (end, record) in records {
+        match record {
+            record if end <= durable => state.apply(record),
+            Record::At(cursors) => {
+                // A collector answered before this was written; only outputs can have lost it.
+                let others = cursors.into_iter().filter(|it| !writers.contains(&it.sink));
+                others.for_each(|cursor| state.place(cursor));
+            }
+            Record::Intent(intent) => {
+                if !doubtful.contains(&intent.sink)
+                    && !prove(&mut state, intent.clone(), &is_carried_out)
+                {
+                    doubtful.insert(intent.sink);
+                }
+            }
+            record => state.apply(record),
+        }
+    }
+    (state, doubtful)
+}
+
+/// Up to where every record counts.
+fn durable_len(records: &[(u64, Record)], boot: &str) -> u64 {
+    let last_boot = records.iter().rev().find_map(|(_, record)| match record {
+        Record::Begin(begin) => Some(begin.boot.as_str()),
+        _ => None,
+    });
+    if last_boot.is_none_or(|last| last == boot || last.is_empty() || boot.is_empty()) {
+        return u64::MAX;
+    }
+    let synced = records.iter().rev().find_map(|(_, record)| match record {
+        Record::Synced { len } => Some(*len),
+        _ => None,
+    });
+    synced.unwrap_or(0)
+}
+
+fn writer((_, record): &(u64, Record)) -> Option<String> {
+    match record {
+        Record::Intent(intent) => Some(intent.sink.clone()),
+        _ => None,
+    }
+}
+
+/// Takes an intent in as far as the output proves it and the one before it; false where the proof
+/// ends. The first unproved one stays outstanding.
+fn prove(state: &mut State, intent: Intent, is_carried_out: &impl Fn(&Intent) -> bool) -> bool {
+    let key = (intent.sink.clone(), intent.output.path.clone());
+    if let Some(before) = state.intents.get(&key).cloned()
+        && !state.is_settled(&before)
+    {
+        if !is_carried_out(&before) {
+            return false;
+        }
+        before
+            .after
+            .into_iter()
+            .for_each(|cursor| state.place(cursor));
+    }
+    let proved = is_carried_out(&intent);
+    if proved {
+        intent
+            .after
+            .iter()
+            .for_each(|cursor| state.place(cursor.clone()));
+    }
+    state.intents.insert(key, intent);
+    proved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::{Begin, CursorRecord, OutputId, Place};
+    use super::*;
+    use crate::model::{CursorKey, Position, StreamKey};
+
+    fn cursor(sink: &str, offset: u64) -> CursorRecord {
+        CursorRecord {
+            source: "app".into(),
+            stream: "s".into(),
+            sink: sink.into(),
+            place: Place::File {
+                offset,
+                guard: 0,
+                mid_line: false,
+            },
+        }
+    }
+
+    fn at(sink: &str, offset: u64) -> Record {
+        Record::At(vec![cursor(sink, offset)])
+    }
+
+    fn intent(end: u64) -> Record {
+        let output = OutputId {
+            path: "/o".into(),
+            dev: 0,
+            ino: 0,
+            head_len: 0,
+            head_hash: 0,
+        };
+        let after = vec![cursor("file", end)];
+        Record::Intent(Intent {
+            sink: "file".into(),
+            output,
+            start: end - 10,
+            end,
+            crc: 0,
+            after,
+        })
+    }
+
+    /// Records that end at 1, 2, 3 …: the first two are covered by an fsync.
+    fn journal() -> Vec<(u64, Record)> {
+        let records = [
+            Record::Begin(Begin {
+                boot: "old".into(),
+                pid: 1,
+                version: String::new(),
+            }),
+            intent(10),
+            Record::Synced { len: 2 },
+            at("file", 10),
+            at("http", 10),
+            intent(20),
+            at("file", 20),
+            at("http", 20),
+            intent(30),
+            at("file", 30),
+        ];
+        (1..).zip(records).collect()
+    }
+
+    fn offset(state: &State, sink: &str) -> u64 {
+        let key = CursorKey {
+            source: "app".into(),
+            stream: StreamKey::new("s"),
+            sink: sink.into(),
+        };
+        match state.cursors.get(&key) {
+            Some(Position::File { offset, .. }) => *offset,
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn on_the_same_boot_every_record_counts() {
+        let (state, doubtful) = replay(journal(), "old", |_| panic!("nothing to prove"));
+
+        assert_eq!(offset(&state, "file"), 30);
+        assert_eq!(offset(&state, "http"), 20);
+        assert!(doubtful.is_empty());
+    }
+
+    #[test]
+    fn after_a_power_cut_a_file_sink_stands_where_its_output_proves_it() {
+        for (written, proved) in [(0, 0), (10, 10), (15, 10), (20, 20), (30, 30), (99, 30)] {
+            let (state, doubtful) = replay(journal(), "new", |intent| intent.end <= written);
+
+            assert_eq!(offset(&state, "file"), proved, "{written} bytes are there");
+            assert_eq!(offset(&state, "http"), 20);
+            assert_eq!(doubtful.is_empty(), proved == 30);
+            let outstanding = state.intents.values().next().map(|it| it.end);
+            assert_eq!(
+                outstanding,
+                Some((proved + 10).min(30)),
+                "to be settled at the start"
+            );
+        }
+    }
+}
