@@ -7,6 +7,7 @@ mod pressure;
 mod server;
 mod sse;
 mod stream;
+mod tls;
 mod websocket;
 
 use serde_json::Value;
