@@ -106,6 +106,8 @@ pub struct Report {
     pub dropped: u64,
     /// Bytes lost with files that vanished unread.
     pub lost_bytes: u64,
+    /// How long sources waited for room in sinks, all together.
+    pub stalled: Duration,
 }
 
 /// Why an agent cannot start.
@@ -400,6 +402,7 @@ impl Agent {
             reconnects: sources.clone().map(|it| it.reconnects.get()).sum(),
             dropped: sources.clone().map(|it| it.dropped.get()).sum(),
             truncated: sources.clone().map(|it| it.truncated.get()).sum(),
+            stalled: Duration::from_micros(sources.clone().map(|it| it.stalled_us.get()).sum()),
             lost_bytes: sources.map(|it| it.lost_bytes.get()).sum(),
         }
     }

@@ -36,6 +36,8 @@ pub struct SourceCounters {
     pub reconnects: Counter,
     /// Messages and lines that were given up: too large, or torn by the end of a connection.
     pub dropped: Counter,
+    /// Microseconds in which nothing was read because a sink had no room: back-pressure.
+    pub stalled_us: Counter,
     /// Bytes that were given up: unread when their file was truncated or deleted.
     pub lost_bytes: Counter,
 }

@@ -125,10 +125,15 @@ fn summarise(report: &Report) -> Exit {
         retries,
         rejected,
         truncated,
+        dropped,
         lost_bytes,
         ..
     } = report;
-    info!(lines, retries, rejected, truncated, lost_bytes, "stopped");
+    let stalled_s = format!("{:.1}", report.stalled.as_secs_f64());
+    info!(
+        lines,
+        retries, rejected, truncated, dropped, lost_bytes, stalled_s, "stopped"
+    );
     match &report.ended {
         Ended::SinkFailed(_) => Exit::Output,
         _ => Exit::Ok,

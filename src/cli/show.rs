@@ -202,6 +202,7 @@ mod tests {
             dropped: 0,
             truncated: 0,
             lost_bytes: 0,
+            stalled: Duration::ZERO,
         };
 
         let good = summary(&report, Duration::from_secs(182));

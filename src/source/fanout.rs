@@ -106,7 +106,7 @@ impl Fanout {
             let (lines, end) = (lines.clone(), end.clone());
             async move {
                 way.note(origin, counters, &lines);
-                way.push(origin, lines, (time_ns, end)).await
+                way.push(origin, counters, lines, (time_ns, end)).await
             }
         });
         let mut closed = join_all(pushes).await.into_iter().map(|it| it.is_err());
@@ -147,10 +147,11 @@ impl Way {
     async fn push(
         &mut self,
         origin: &Arc<Origin>,
+        counters: &SourceCounters,
         lines: Lines,
         (time_ns, end): (i64, Position),
     ) -> Result<(), Closed> {
-        let charge = self.outlet.sender.charge(pinned_bytes(&lines)).await?;
+        let charge = self.outlet.charge(pinned_bytes(&lines), counters).await?;
         let mut charge = Some(charge);
         let (mut from, count) = (0, lines.count());
         while from < count {

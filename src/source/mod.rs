@@ -11,15 +11,16 @@ pub mod websocket;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
 use crate::http::ClientError;
 use crate::notes::Notes;
-use crate::queue::Sender;
+use crate::queue::{Charge, Closed, Sender};
 use crate::telemetry::SourceCounters;
 
 /// One configured source, validated.
@@ -75,6 +76,35 @@ pub struct Outlet {
     pub chunk_lines: u32,
     /// The shortest time between two reads of a file that keeps growing.
     pub pace: Duration,
+}
+
+impl Outlet {
+    /// Waits for room for a read of `bytes`, and counts how long that took. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Closed`] when delivery has ended.
+    pub(crate) async fn charge(
+        &self,
+        bytes: usize,
+        counters: &SourceCounters,
+    ) -> Result<Charge, Closed> {
+        let mut charge = std::pin::pin!(self.sender.charge(bytes));
+        if let Some(charged) = charge.as_mut().now_or_never() {
+            return charged;
+        }
+        let _stall = Stall(Instant::now(), counters);
+        charge.await
+    }
+}
+
+/// Counts a wait for room, also one that is given up.
+struct Stall<'a>(Instant, &'a SourceCounters);
+
+impl Drop for Stall<'_> {
+    fn drop(&mut self) {
+        let waited = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.1.stalled_us.add(waited);
+    }
 }
 
 /// What a source is given to run with.

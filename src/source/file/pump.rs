@@ -138,8 +138,7 @@ impl Pump {
             }
             let charge = self
                 .outlet
-                .sender
-                .charge(CHUNK_BYTES)
+                .charge(CHUNK_BYTES, &self.counters)
                 .await
                 .map_err(|_| End::Closed)?;
             let (place, limit, handle) = (cursor.place, self.outlet.chunk_bytes, Arc::clone(&file));

@@ -61,5 +61,10 @@ fn a_websocket_flood_into_a_dead_sink_waits_in_the_socket() {
     eprintln!("{bytes} bytes were taken, {peak_kib} KiB resident at most");
     assert!(peak_kib <= PEAK_KIB_MAX, "{peak_kib} KiB");
     assert!(bytes <= MEMORY_BYTES + SOCKET_BYTES, "{bytes} bytes");
-    agent.kill();
+
+    let ended = agent.stop();
+
+    let stalled = ended.stderr.split("stalled_s=\"").nth(1);
+    let stalled = stalled.and_then(|rest| rest.split('"').next()?.parse::<f64>().ok());
+    assert!(stalled.is_some_and(|it| it >= 1.0), "{}", ended.stderr);
 }

@@ -80,11 +80,16 @@ fn an_https_stream_and_a_wss_socket_are_read_with_a_private_ca() {
     dir.write("ca.pem", [ca, dir.read("ca.pem")].concat());
     let (https, wss) = (https.url("a=https", "/"), wss.url("b=wss", "/"));
     let args = ["tail", "-r", "--limit", "2", "--cacert"].map(str::to_owned);
-    let args = args.into_iter().chain([ca_file.display().to_string(), https, wss]);
+    let args = args
+        .into_iter()
+        .chain([ca_file.display().to_string(), https, wss]);
 
     let printed = Logweir::new(&dir, args).ended().good();
 
-    let mut lines: Vec<&str> = std::str::from_utf8(&printed).expect("text").lines().collect();
+    let mut lines: Vec<&str> = std::str::from_utf8(&printed)
+        .expect("text")
+        .lines()
+        .collect();
     lines.sort_unstable();
     assert_eq!(lines, ["over https", "over wss"]);
 }
@@ -106,7 +111,11 @@ fn a_collector_over_tls_gets_every_line() {
     let (collector, ca_file) = server(&dir, move |mut tls| {
         while let Some(body) = read_request(&mut tls) {
             let mut file = std::fs::File::options();
-            let mut file = file.append(true).create(true).open(&received).expect("opens");
+            let mut file = file
+                .append(true)
+                .create(true)
+                .open(&received)
+                .expect("opens");
             file.write_all(body.as_bytes()).expect("writes");
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
             let _ = tls.write_all(answer.as_bytes()).and_then(|()| tls.flush());
@@ -133,6 +142,11 @@ fn a_collector_over_tls_gets_every_line() {
         (dir.size("received") == 8).then(|| dir.read("received"))
     });
 
-    assert_eq!(arrived.as_deref(), Some(&b"one\ntwo\n"[..]), "{}", agent.said());
+    assert_eq!(
+        arrived.as_deref(),
+        Some(&b"one\ntwo\n"[..]),
+        "{}",
+        agent.said()
+    );
     agent.stop();
 }
