@@ -94,6 +94,9 @@
 //! - **Exactly once to a file** is an intent in that journal before each write: which file, from
 //!   which length to which, the checksum of the bytes, the positions afterwards. A sink writes one
 //!   batch after the other, so a new intent also says that the one before was carried out.
+//! - **After a power cut** the journal can know more than the outputs hold. Every opening notes the
+//!   kernel's boot id and every fsync the length that it covered; on another boot, what lies behind
+//!   that length moves a file sink's cursors only as far as the outputs' checksums verify.
 //! - **Read buffers and bodies come from pools** ([`framing::Pool`]) and are handed out as `Bytes`
 //!   by `Bytes::from_owner`: the last reference, wherever it is dropped, brings the buffer back. A
 //!   `BytesMut` kept for its capacity would allocate again as long as a chunk of it is alive, and
