@@ -364,10 +364,11 @@ impl Agent {
             Ok((name, Err(failure))) => (name, failure.to_string()),
             Err(panic) => (Arc::from("?"), format!("a bug ended its delivery: {panic}")),
         };
-        error!(sink = %name, cause = failure, "this sink can never go on");
-        self.deliveries
-            .is_empty()
-            .then_some(Ended::SinkFailed(failure))
+        if self.deliveries.is_empty() {
+            return Some(Ended::SinkFailed(failure));
+        }
+        error!(sink = %name, cause = failure, "this sink can never go on: the others do");
+        None
     }
 
     /// Stops the sources, gives each delivery one last attempt and waits for them within the

@@ -1,6 +1,5 @@
 //! What logweir says about itself: the log on stderr, and counters with unit and meaning.
 
-use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::EnvFilter;
@@ -63,7 +62,7 @@ pub struct SinkCounters {
 /// The filter cannot be parsed.
 pub fn init(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(filter)?;
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = crate::terminal::colored();
     // A second call, as in tests, keeps the first log.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -103,13 +103,14 @@ impl OutputArgs {
 
     fn format(&self, sources: &[SourceConfig]) -> Format {
         let terminal = std::io::stdout().is_terminal();
+        let color = colored(self.color);
         match self.output {
             _ if self.raw => Format::Raw,
             OutputChoice::Raw => Format::Raw,
             OutputChoice::Auto if !terminal => Format::Json(Meta::default()),
             OutputChoice::Json => Format::Json(Meta::default()),
             OutputChoice::Text | OutputChoice::Auto => Format::Text(Text {
-                color: colored(self.color),
+                color,
                 labels: sources.iter().filter_map(label).collect(),
             }),
         }
@@ -127,8 +128,15 @@ fn label(source: &SourceConfig) -> Option<Arc<str>> {
 /// Whether stdout is coloured: the flag wins over `NO_COLOR` and `CLICOLOR_FORCE`.
 fn colored(choice: ColorChoice) -> bool {
     match choice {
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
+        // What is said on stderr keeps to it, too.
+        ColorChoice::Always => {
+            anstream::ColorChoice::Always.write_global();
+            true
+        }
+        ColorChoice::Never => {
+            anstream::ColorChoice::Never.write_global();
+            false
+        }
         ColorChoice::Auto => {
             anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
         }

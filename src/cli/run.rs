@@ -135,7 +135,10 @@ fn summarise(report: &Report) -> Exit {
         retries, rejected, truncated, dropped, lost_bytes, stalled_s, "stopped"
     );
     match &report.ended {
-        Ended::SinkFailed(_) => Exit::Output,
+        Ended::SinkFailed(cause) => {
+            error!(%cause, "no sink can go on");
+            Exit::Output
+        }
         _ => Exit::Ok,
     }
 }
