@@ -123,6 +123,24 @@ pub(super) fn named_path(path: PathBuf, named: &HashSet<PathBuf>) -> PathBuf {
     base.cloned().unwrap_or(path)
 }
 
+/// The paths that rotation may have made `path` from: [`is_sibling`] holds for each of them.
+pub(super) fn bases(path: &Path) -> Vec<PathBuf> {
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
+        return Vec::new();
+    };
+    let cut = |at: usize| name[at..].starts_with(['.', '-']) && at > 0;
+    let cuts = name.char_indices().map(|(at, _)| at).filter(|at| cut(*at));
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let names = cuts.flat_map(|at| {
+        let stem = &name[..at];
+        [stem.to_owned(), format!("{stem}.{extension}")]
+    });
+    names
+        .map(|base| path.with_file_name(base))
+        .filter(|base| is_sibling(base, path))
+        .collect()
+}
+
 /// True where `path` has a name that rotation gives to `of`: `of.1`, `of-20261122`, `of.2026-11-22`
 /// or `stem-20261122.ext`.
 fn is_sibling(of: &Path, path: &Path) -> bool {
@@ -176,5 +194,16 @@ mod tests {
         assert!(!is("/l/app.log", "/l/app-audit.log"));
         assert!(!is("/l/app.log", "/m/app.log.1"));
         assert!(!is("/l/app", "/l/application.1"));
+    }
+
+    #[test]
+    fn a_rotated_name_leads_back_to_its_base() {
+        let leads = |path: &str, base: &str| bases(Path::new(path)).contains(&PathBuf::from(base));
+
+        assert!(leads("/l/app.log.1", "/l/app.log"));
+        assert!(leads("/l/app.log-20261122", "/l/app.log"));
+        assert!(leads("/l/app.log.2026-11-22.gz", "/l/app.log"));
+        assert!(leads("/l/app-20261122.log", "/l/app.log"));
+        assert_eq!(bases(Path::new("/l/app.log")), Vec::<PathBuf>::new());
     }
 }

@@ -14,8 +14,7 @@ use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
 use crate::source::file::generation::{Generation, GenerationId, Phase, Slot};
 use crate::source::file::pump::{Cursor, on_pool};
-use crate::source::file::rotation::Living;
-use crate::source::file::rotation::find_missed;
+use crate::source::file::rotation::{Living, bases, find_missed};
 use crate::source::file::tail::Place;
 use crate::source::file::{Inode, Label, Start};
 use crate::source::{Outlet, SourceError};
@@ -156,20 +155,22 @@ impl FileSource {
 
     /// The generations that a file at `path` may be a copy of.
     fn living(&self, path: &Path) -> Vec<Living> {
-        let beside = self
-            .generations
-            .values()
-            .filter(|it| it.path.parent() == path.parent());
-        let living = beside.map(|it| Living {
-            record: it.record.clone(),
-            file: it.file.clone(),
-            places: it
-                .places
-                .iter()
+        let bases = bases(path);
+        let named = bases.iter().filter_map(|base| self.paths.get(base));
+        let generations = named.filter_map(|named| self.generations.get(&named.generation));
+        let places = |it: &Generation| {
+            let cursors = it.places.iter();
+            cursors
                 .filter_map(|slot| Some(slot.cursor.as_ref()?.place))
-                .collect(),
-        });
-        living.collect()
+                .collect()
+        };
+        generations
+            .map(|it| Living {
+                record: it.record.clone(),
+                file: it.file.clone(),
+                places: places(it),
+            })
+            .collect()
     }
 
     /// Notes what a path names.
@@ -219,7 +220,8 @@ impl FileSource {
             origin: Arc::new(origin),
             path: found.path.clone(),
             inode: found.inode,
-            file: (self.open_files() < OPEN_MAX).then_some(found.file),
+            // Of very many files most are quiet: they are opened when they are read.
+            file: (self.generations.len() < OPEN_MAX).then_some(found.file),
             phase: Phase::Current,
             after,
             places: self.cx.outlets.iter().zip(places).map(slot).collect(),
@@ -232,15 +234,6 @@ impl FileSource {
         self.generations.insert(id, generation);
         self.want_all(id, now);
         id
-    }
-
-    fn open_files(&self) -> usize {
-        // Counting is as cheap as keeping count while there are few generations.
-        self.generations
-            .values()
-            .filter(|it| it.file.is_some())
-            .take(OPEN_MAX)
-            .count()
     }
 
     /// What the lines of a file are labelled with.
