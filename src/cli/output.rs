@@ -128,11 +128,9 @@ fn label(source: &SourceConfig) -> Option<Arc<str>> {
 /// Whether stdout is coloured: the flag wins over `NO_COLOR` and `CLICOLOR_FORCE`.
 fn colored(choice: ColorChoice) -> bool {
     match choice {
+        // `2>file` beside `| less -R` wants no colours.
+        ColorChoice::Always => true,
         // What is said on stderr keeps to it, too.
-        ColorChoice::Always => {
-            anstream::ColorChoice::Always.write_global();
-            true
-        }
         ColorChoice::Never => {
             anstream::ColorChoice::Never.write_global();
             false
