@@ -138,6 +138,36 @@ fn a_file_renamed_while_it_was_down_is_read_to_its_end() {
     again(&dir, "one\ntwo\nthree\n");
 }
 
+// Scenario: a file is renamed while logweir is down, and the next run is killed before the rest of
+// it is delivered. Bug: that run had noted its new path, so the one after found it where it should
+// be, and no pattern named it: the rest was never read. Fix: known streams that no named path has
+// are taken up at every start.
+#[test]
+fn a_rotated_file_whose_rest_was_not_delivered_before_a_second_kill_is_read() {
+    for by_copy in [false, true] {
+        let dir = Dir::new();
+        dir.write("app.log", "one, the first\n");
+        start(&dir, "one, the first\n").kill();
+        dir.append("app.log", "two\n");
+        if by_copy {
+            fs::copy(dir.path("app.log"), dir.path("app.log.1")).unwrap();
+            truncate(&dir, "app.log");
+        } else {
+            rename(&dir, "app.log", "app.log.1");
+        }
+        dir.append("app.log", "three\n");
+
+        let full = "[source.app]\npath = \"{dir}/app.log\"\n\n\
+                    [sink.out]\npath = \"/dev/full\"\nformat = \"raw\"\n";
+        let stuck = Logweir::run(&dir, &dir.config(full)).start();
+        stuck.wait_said(&["the rest of it is read first", "not delivered"]);
+        stuck.kill();
+
+        start(&dir, "one, the first\ntwo\nthree\n").kill();
+        again(&dir, "one, the first\ntwo\nthree\n");
+    }
+}
+
 #[test]
 fn several_generations_that_came_while_it_was_down_are_read_oldest_first() {
     let dir = Dir::new();

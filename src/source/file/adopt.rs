@@ -118,13 +118,7 @@ impl Registry {
             ended: false,
             ..record
         };
-        self.checkpoints
-            .register(vec![record.clone()], self.cursors(&record, &places))?;
-        Ok(Adopted {
-            found,
-            record,
-            places,
-        })
+        self.remember(found, record, places)
     }
 
     /// Makes a new stream of a file, whatever was known of it.
@@ -144,6 +138,16 @@ impl Registry {
             ended: false,
         };
         let places = vec![place; self.sinks.len()];
+        self.remember(found, record, places)
+    }
+
+    /// Journals a stream and where its cursors start, before its first line is sent.
+    fn remember(
+        &self,
+        found: Found,
+        record: StreamRecord,
+        places: Vec<Place>,
+    ) -> io::Result<Adopted> {
         self.checkpoints
             .register(vec![record.clone()], self.cursors(&record, &places))?;
         Ok(Adopted {
