@@ -197,11 +197,7 @@ pub(super) fn hop(
     if guard_of(&before) != place.guard {
         return Ok(Hop::Changed(Change::Rewritten));
     }
-    if read == 0 {
-        return Ok(Hop::End {
-            unterminated: buffer.held(),
-        });
-    }
+    // Also where nothing was read: what is held behind whole lines can be an overlong line.
     buffer.commit(read);
     let at_end = read < wanted && len == offset + read as u64;
     match buffer.take() {
@@ -323,6 +319,34 @@ mod tests {
             .expect("an unterminated line");
         assert_eq!(lines.bytes().as_ref(), b"thr\n");
         assert_eq!(place.offset, 11);
+    }
+
+    // Scenario: whole lines, and behind them an overlong one without its newline. Bug: the second
+    // hop read nothing and ended there, so the line waited until something woke the file again.
+    // Fix: what is held is taken at the end, too.
+    #[test]
+    fn an_overlong_line_behind_whole_lines_is_cut_at_the_end() {
+        let file = file(b"one\n12345");
+        let start = Place::beginning();
+        let mut buffer = LineBuffer::new(Pool::default(), 0, false, 4);
+
+        let first = hop(&file, start, &mut buffer, LIMIT).unwrap();
+        let Hop::Lines { place, .. } = first else {
+            panic!("one line is there")
+        };
+        let second = hop(&file, place, &mut buffer, LIMIT).unwrap();
+
+        let Hop::Lines {
+            lines,
+            place,
+            at_end,
+            ..
+        } = second
+        else {
+            panic!("{second:?}")
+        };
+        assert_eq!(lines.unwrap().bytes().as_ref(), b"1234\n");
+        assert_eq!((place.offset, place.mid_line, at_end), (9, true, true));
     }
 
     #[test]
