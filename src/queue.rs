@@ -168,6 +168,11 @@ impl Sender {
         self.sender.send(chunk).await.map_err(|_| Closed)
     }
 
+    /// True when delivery has ended.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Completes when delivery has ended.
     pub async fn closed(&self) {
         self.sender.closed().await;

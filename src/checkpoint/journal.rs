@@ -12,6 +12,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// First line of the file; the number is the version.
@@ -61,11 +63,11 @@ pub(super) struct Begin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamRecord {
     /// Name of the source.
-    pub source: String,
+    pub source: Arc<str>,
     /// Random 128-bit id, in hexadecimal.
-    pub id: String,
+    pub id: Arc<str>,
     /// Where it was last seen.
-    pub path: String,
+    pub path: Arc<str>,
     /// Device number.
     pub dev: u64,
     /// Inode number.
@@ -74,6 +76,9 @@ pub struct StreamRecord {
     pub head_len: u32,
     /// XXH3-64 of those bytes.
     pub head_hash: u64,
+    /// Its length when it was last noted, in bytes; of a compressed file, what it holds.
+    #[serde(default)]
+    pub len: u64,
     /// When it was last seen, in seconds since 1970.
     pub seen: u64,
     /// True when it was replaced at its path: it gets no new lines.
@@ -85,11 +90,11 @@ pub struct StreamRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CursorRecord {
     /// Name of the source.
-    pub source: String,
+    pub source: Arc<str>,
     /// Id of the stream.
-    pub stream: String,
+    pub stream: Arc<str>,
     /// Name of the sink.
-    pub sink: String,
+    pub sink: Arc<str>,
     /// The position.
     #[serde(flatten)]
     pub place: Place,
@@ -162,30 +167,45 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// What a journal's bytes hold.
-#[derive(Debug, Default)]
-pub(super) struct Decoded {
-    /// Every intact record, in order, with where it ends in the body.
-    pub(super) records: Vec<(u64, Record)>,
-    /// Whole lines that are damaged.
-    pub(super) damaged: u64,
-    /// True where the last line is torn: a crash in the middle of a write.
-    pub(super) torn: bool,
+/// One line of a journal.
+#[derive(Debug, PartialEq)]
+pub(super) enum Line {
+    /// An intact record.
+    Intact(Record),
+    /// A whole line that is damaged.
+    Damaged,
+    /// The last line, without its end: a crash in the middle of a write.
+    Torn,
 }
 
-/// Reads the records after the header. Damaged lines are counted and passed over.
-pub(super) fn decode(body: &[u8]) -> Decoded {
-    let mut decoded = Decoded::default();
+/// Reads the lines after the header, each with where it ends in the body.
+pub(super) fn decode(body: &[u8]) -> impl Iterator<Item = (u64, Line)> {
     let mut end = 0;
-    for line in body.split_inclusive(|byte| *byte == b'\n') {
-        end += line.len() as u64;
-        match decode_line(line) {
-            Some(record) => decoded.records.push((end, record)),
-            None if line.ends_with(b"\n") => decoded.damaged += 1,
-            None => decoded.torn = true,
-        }
-    }
-    decoded
+    body.split_inclusive(|byte| *byte == b'\n')
+        .map(move |line| {
+            end += line.len() as u64;
+            let decoded = match decode_line(line) {
+                Some(record) => Line::Intact(record),
+                None if line.ends_with(b"\n") => Line::Damaged,
+                None => Line::Torn,
+            };
+            (end, decoded)
+        })
+}
+
+/// The boot id that the last intact [`Record::Begin`] notes.
+pub(super) fn last_boot(body: &[u8]) -> Option<String> {
+    let lines = body.rsplit(|byte| *byte == b'\n');
+    let begins = lines.filter(|line| {
+        line.get(9..)
+            .is_some_and(|it| it.starts_with(b"{\"begin\""))
+    });
+    begins
+        .filter_map(|line| decode_line(&[line, b"\n"].concat()))
+        .find_map(|record| match record {
+            Record::Begin(begin) => Some(begin.boot),
+            _ => None,
+        })
 }
 
 fn decode_line(line: &[u8]) -> Option<Record> {
@@ -230,6 +250,7 @@ mod tests {
                 ino: u64::MAX,
                 head_len: 1024,
                 head_hash: u64::MAX,
+                len: 5000,
                 seen: 3,
                 ended: true,
             }),
@@ -273,8 +294,12 @@ mod tests {
         ]
     }
 
-    fn bare(decoded: &Decoded) -> Vec<Record> {
-        decoded.records.iter().map(|(_, it)| it.clone()).collect()
+    fn intact(journal: &[u8]) -> Vec<Record> {
+        let intact = decode(journal).filter_map(|(_, line)| match line {
+            Line::Intact(record) => Some(record),
+            Line::Damaged | Line::Torn => None,
+        });
+        intact.collect()
     }
 
     fn journal() -> Vec<u8> {
@@ -287,28 +312,27 @@ mod tests {
     fn every_record_survives_the_round_trip_on_one_line() {
         let journal = journal();
 
-        let decoded = decode(&journal);
-
-        assert_eq!(bare(&decoded), records());
+        assert_eq!(intact(&journal), records());
         assert_eq!(
-            decoded.records.last().map(|it| it.0),
+            decode(&journal).last().map(|it| it.0),
             Some(journal.len() as u64)
         );
         assert_eq!(
             journal.split(|byte| *byte == b'\n').count(),
             records().len() + 1
         );
+        assert_eq!(last_boot(&journal).as_deref(), Some("b"));
     }
 
     #[test]
     fn a_journal_cut_anywhere_keeps_every_record_before_the_cut() {
         let journal = journal();
         for len in 0..journal.len() {
-            let decoded = decode(&journal[..len]);
+            let cut = &journal[..len];
 
-            let whole = journal[..len].iter().filter(|byte| **byte == b'\n').count();
-            assert_eq!(bare(&decoded), records()[..whole]);
-            assert_eq!(decoded.damaged, 0);
+            let whole = cut.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(intact(cut), records()[..whole]);
+            assert!(decode(cut).all(|(_, line)| line != Line::Damaged));
         }
     }
 
@@ -319,15 +343,15 @@ mod tests {
             let mut bytes = journal.clone();
             bytes[at] ^= 0x04;
 
-            let decoded = decode(&bytes);
+            let kept = intact(&bytes);
 
-            let kept = decoded.records.len();
             let all = records();
-            assert!(kept + 2 >= all.len(), "at {at}: {kept} records");
             assert!(
-                bare(&decoded).iter().all(|record| all.contains(record)),
-                "at {at}"
+                kept.len() + 2 >= all.len(),
+                "at {at}: {} records",
+                kept.len()
             );
+            assert!(kept.iter().all(|record| all.contains(record)), "at {at}");
         }
     }
 }

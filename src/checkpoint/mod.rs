@@ -25,7 +25,7 @@ pub use journal::{CursorRecord, Intent, OutputId, StreamRecord};
 pub use state::to_record;
 pub use store::OpenError;
 
-use crate::model::{CursorKey, Moved, Position};
+use crate::model::{CursorKey, Moved, Position, StreamKey};
 use journal::Record;
 use store::Store;
 
@@ -85,40 +85,37 @@ impl Checkpoints {
         self.0.dir.as_deref()
     }
 
-    /// The streams of a source that are known from before.
-    pub fn streams(&self, source: &str) -> Vec<StreamRecord> {
+    /// The files of a source that are known from before.
+    pub fn streams(&self, source: &str) -> Vec<Arc<StreamRecord>> {
         let Some(store) = &self.0.store else {
             return Vec::new();
         };
         let store = lock(store);
-        store
-            .state
-            .streams
-            .values()
-            .filter(|stream| stream.source == source)
-            .cloned()
-            .collect()
+        let known = store.state.streams(source);
+        known.filter_map(|known| known.record.clone()).collect()
+    }
+
+    /// The journal's own copy of a record, where it is the same.
+    pub fn stream(&self, record: &StreamRecord) -> Option<Arc<StreamRecord>> {
+        let store = lock(self.0.store.as_ref()?);
+        let key = StreamKey::new(Arc::clone(&record.id));
+        let known = store.state.stream(&record.source, &key)?.record.clone();
+        known.filter(|known| **known == *record)
     }
 
     /// Where a cursor stands.
     pub fn position(&self, key: &CursorKey) -> Option<Position> {
-        lock(self.0.store.as_ref()?).state.cursors.get(key).cloned()
+        lock(self.0.store.as_ref()?).state.position(key).cloned()
     }
 
     /// Where the sinks that know a stream stand: (sink, position).
-    pub fn positions(&self, source: &str, stream: &str) -> Vec<(Arc<str>, Position)> {
+    pub fn positions(&self, source: &str, stream: &StreamKey) -> Vec<(Arc<str>, Position)> {
         let Some(store) = &self.0.store else {
             return Vec::new();
         };
         let store = lock(store);
-        let of_stream = store
-            .state
-            .cursors
-            .iter()
-            .filter(|(key, _)| *key.source == *source && key.stream.as_str() == stream);
-        of_stream
-            .map(|(key, position)| (Arc::clone(&key.sink), position.clone()))
-            .collect()
+        let known = store.state.stream(source, stream);
+        known.map_or_else(Vec::new, |known| known.cursors.clone())
     }
 
     /// Remembers streams, and where their cursors start, before their first line is sent. Blocks

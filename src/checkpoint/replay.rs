@@ -28,7 +28,9 @@ pub(super) fn replay(
             record if end <= durable => state.apply(record),
             Record::At(cursors) => {
                 // A collector answered before this was written; only outputs can have lost it.
-                let others = cursors.into_iter().filter(|it| !writers.contains(&it.sink));
+                let others = cursors
+                    .into_iter()
+                    .filter(|it| !writers.contains(&*it.sink));
                 others.for_each(|cursor| state.place(cursor));
             }
             Record::Intent(intent) => {
@@ -162,7 +164,7 @@ mod tests {
             stream: StreamKey::new("s"),
             sink: sink.into(),
         };
-        match state.cursors.get(&key) {
+        match state.position(&key) {
             Some(Position::File { offset, .. }) => *offset,
             _ => 0,
         }

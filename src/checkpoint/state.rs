@@ -8,15 +8,23 @@ use std::sync::Arc;
 use super::journal::{CursorRecord, Intent, Place, Record, StreamRecord};
 use crate::model::{CursorKey, Position, StreamKey};
 
-/// Everything that is remembered.
+/// Everything that is remembered. Written with 100,000 files in mind: names are shared, and what is
+/// known of one stream is found without looking at the others.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// By (source, stream id).
-    pub(super) streams: HashMap<(String, String), StreamRecord>,
-    /// Where each cursor stands.
-    pub(super) cursors: HashMap<CursorKey, Position>,
+    sources: HashMap<Arc<str>, HashMap<StreamKey, Known>>,
+    sinks: HashMap<Arc<str>, ()>,
     /// The last intent of each sink and output path: it may or may not have been carried out.
     pub(super) intents: HashMap<(String, String), Intent>,
+}
+
+/// What is remembered of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Absent for a stream that is no file.
+    pub(super) record: Option<Arc<StreamRecord>>,
+    /// Where each sink's cursor stands; few.
+    pub(super) cursors: Vec<(Arc<str>, Position)>,
 }
 
 impl State {
@@ -24,10 +32,7 @@ impl State {
     pub(super) fn apply(&mut self, record: Record) {
         match record {
             Record::Begin(_) | Record::Synced { .. } => {}
-            Record::Stream(stream) => {
-                self.streams
-                    .insert((stream.source.clone(), stream.id.clone()), stream);
-            }
+            Record::Stream(stream) => self.note(stream),
             Record::At(cursors) => cursors.into_iter().for_each(|cursor| self.place(cursor)),
             Record::Intent(intent) => {
                 // A sink writes one batch after the other, so a new intent says that the one
@@ -41,24 +46,74 @@ impl State {
                 }
             }
             Record::Forget { source, stream } => {
-                let key = StreamKey::new(stream.as_str());
-                self.cursors
-                    .retain(|cursor, _| cursor.stream != key || *cursor.source != *source);
-                self.streams.remove(&(source, stream));
+                if let Some(streams) = self.sources.get_mut(&*source) {
+                    streams.remove(&StreamKey::new(stream));
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, mut stream: StreamRecord) {
+        let source = shared(&mut self.sources, &stream.source);
+        stream.source = Arc::clone(&source);
+        let streams = self.sources.get_mut(&source).expect("shared adds it");
+        let key = StreamKey::new(Arc::clone(&stream.id));
+        match streams.entry(key) {
+            std::collections::hash_map::Entry::Occupied(mut known) => {
+                stream.id = known.key().name();
+                known.get_mut().record = Some(Arc::new(stream));
+            }
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(Known::default()).record = Some(Arc::new(stream));
             }
         }
     }
 
     pub(super) fn place(&mut self, cursor: CursorRecord) {
         let (key, position) = from_record(cursor);
-        self.cursors.insert(key, position);
+        let source = shared(&mut self.sources, &key.source);
+        let sink = shared(&mut self.sinks, &key.sink);
+        let streams = self.sources.get_mut(&source).expect("shared adds it");
+        let cursors = &mut streams.entry(key.stream).or_default().cursors;
+        match cursors.iter_mut().find(|(known, _)| *known == sink) {
+            Some((_, at)) => *at = position,
+            None => {
+                cursors.reserve_exact(1);
+                cursors.push((sink, position));
+            }
+        }
+    }
+
+    /// What is known of the streams of a source.
+    pub(super) fn streams(&self, source: &str) -> impl Iterator<Item = &Known> {
+        self.sources
+            .get(source)
+            .into_iter()
+            .flat_map(HashMap::values)
+    }
+
+    /// How many streams are known.
+    pub(super) fn len(&self) -> usize {
+        self.sources.values().map(HashMap::len).sum()
+    }
+
+    /// What is known of one stream.
+    pub(super) fn stream(&self, source: &str, stream: &StreamKey) -> Option<&Known> {
+        self.sources.get(source)?.get(stream)
+    }
+
+    /// Where a cursor stands.
+    pub(super) fn position(&self, key: &CursorKey) -> Option<&Position> {
+        let known = self.stream(&key.source, &key.stream)?;
+        let own = known.cursors.iter().find(|(sink, _)| *sink == key.sink);
+        own.map(|(_, position)| position)
     }
 
     /// True where every position of the intent is already reached: it was carried out and settled.
     pub(super) fn is_settled(&self, intent: &Intent) -> bool {
         intent.after.iter().all(|cursor| {
             let (key, position) = from_record(cursor.clone());
-            self.cursors.get(&key) == Some(&position)
+            self.position(&key) == Some(&position)
         })
     }
 
@@ -66,18 +121,46 @@ impl State {
     pub(super) fn snapshot(&self) -> impl Iterator<Item = Record> {
         /// Cursors per record: a damaged line costs few of them.
         const CURSORS_PER_RECORD: usize = 64;
-        let streams = self.streams.values().cloned().map(Record::Stream);
-        let cursors: Vec<CursorRecord> = self
-            .cursors
-            .iter()
-            .filter_map(|(key, position)| to_record(key, position))
-            .collect();
-        let cursors: Vec<Record> = cursors
-            .chunks(CURSORS_PER_RECORD)
-            .map(|part| Record::At(part.to_vec()))
-            .collect();
+        let known = self.sources.values().flat_map(HashMap::values);
+        let streams = known.filter_map(|known| known.record.as_deref().cloned());
+        let mut cursors = self.cursors().peekable();
+        let parts = std::iter::from_fn(move || {
+            cursors.peek()?;
+            Some(Record::At(
+                cursors.by_ref().take(CURSORS_PER_RECORD).collect(),
+            ))
+        });
         let intents = self.intents.values().cloned().map(Record::Intent);
-        streams.chain(cursors).chain(intents)
+        streams.map(Record::Stream).chain(parts).chain(intents)
+    }
+
+    fn cursors(&self) -> impl Iterator<Item = CursorRecord> {
+        let streams = self.sources.iter().flat_map(|(source, streams)| {
+            streams
+                .iter()
+                .map(move |(stream, known)| (source, stream, known))
+        });
+        streams.flat_map(|(source, stream, known)| {
+            known.cursors.iter().filter_map(move |(sink, position)| {
+                let key = CursorKey {
+                    source: Arc::clone(source),
+                    stream: stream.clone(),
+                    sink: Arc::clone(sink),
+                };
+                to_record(&key, position)
+            })
+        })
+    }
+}
+
+/// The one copy of a name, which everything that speaks of it shares.
+fn shared<T: Default>(names: &mut HashMap<Arc<str>, T>, name: &Arc<str>) -> Arc<str> {
+    match names.get_key_value(name) {
+        Some((known, _)) => Arc::clone(known),
+        None => {
+            names.insert(Arc::clone(name), T::default());
+            Arc::clone(name)
+        }
     }
 }
 
@@ -100,18 +183,18 @@ pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
         Position::Live => return None,
     };
     Some(CursorRecord {
-        source: key.source.to_string(),
-        stream: key.stream.as_str().to_owned(),
-        sink: key.sink.to_string(),
+        source: Arc::clone(&key.source),
+        stream: key.stream.name(),
+        sink: Arc::clone(&key.sink),
         place,
     })
 }
 
 fn from_record(record: CursorRecord) -> (CursorKey, Position) {
     let key = CursorKey {
-        source: record.source.into(),
+        source: record.source,
         stream: StreamKey::new(record.stream),
-        sink: record.sink.into(),
+        sink: record.sink,
     };
     let position = match record.place {
         Place::File {
@@ -167,7 +250,8 @@ mod tests {
     }
 
     fn offset(state: &State) -> Option<&Position> {
-        state.cursors.values().next()
+        let mut known = state.streams("app");
+        known.next()?.cursors.first().map(|(_, position)| position)
     }
 
     #[test]
@@ -197,7 +281,7 @@ mod tests {
         let mut state = State::default();
         for n in 0..200 {
             let mut cursor = cursor(n);
-            cursor.stream = format!("s{n}");
+            cursor.stream = format!("s{n}").into();
             state.apply(Record::At(vec![cursor]));
         }
         state.apply(Record::Intent(intent(10)));
@@ -205,7 +289,13 @@ mod tests {
         let mut copy = State::default();
         state.snapshot().for_each(|record| copy.apply(record));
 
-        assert_eq!(copy.cursors, state.cursors);
+        let sorted = |state: &State| {
+            let mut cursors: Vec<_> = state.cursors().collect();
+            cursors.sort_by(|a, b| a.stream.cmp(&b.stream));
+            cursors
+        };
+        assert_eq!(sorted(&copy).len(), 200);
+        assert_eq!(sorted(&copy), sorted(&state));
         assert_eq!(copy.intents, state.intents);
     }
 
@@ -219,6 +309,6 @@ mod tests {
             stream: "s".into(),
         });
 
-        assert!(state.cursors.is_empty());
+        assert_eq!(state.cursors().count(), 0);
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
-use super::journal::{self, Begin, Intent, Record};
+use super::journal::{self, Begin, Intent, Line, Record};
 use super::replay::replay;
 use super::state::State;
 
@@ -91,19 +91,27 @@ impl Store {
             .map_err(in_dir)?;
         let lock = take_lock(dir)?;
         let path = dir.join("journal");
-        let state = load(&path).map_err(|cause| OpenError::Journal {
+        let in_journal = |cause| OpenError::Journal {
             path: path.clone(),
             cause,
-        })?;
-        let (file, len) = snapshot(&path, &state).map_err(|cause| OpenError::Journal {
-            path: path.clone(),
-            cause,
-        })?;
+        };
+        let loaded = load(&path).map_err(in_journal)?;
+        let (state, opened) = match loaded {
+            Loaded::GoesOn { state, len } => {
+                let opened = go_on(&path, &state, len).map_err(in_journal)?;
+                (state, opened)
+            }
+            Loaded::StartsAnew(state) => {
+                let (file, len) = snapshot(&path, &state).map_err(in_journal)?;
+                (state, (file, len, len))
+            }
+        };
+        let (file, len, snapshot_len) = opened;
         Ok(Self {
             path,
             file,
             len,
-            snapshot_len: len,
+            snapshot_len,
             snapshots: 0,
             state,
             unsynced: true,
@@ -209,15 +217,23 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
     Ok(lock)
 }
 
+/// What a journal adds up to, and whether it can be appended to.
+enum Loaded {
+    /// It is whole, of this boot, and holds little that is outdated.
+    GoesOn { state: State, len: u64 },
+    /// A fresh one takes its place.
+    StartsAnew(State),
+}
+
 /// Reads a journal. Missing is empty; damaged parts are said and passed over.
-fn load(path: &Path) -> io::Result<State> {
-    let state = State::default();
+fn load(path: &Path) -> io::Result<Loaded> {
+    let empty = || Loaded::StartsAnew(State::default());
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(state),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(empty()),
         Err(error) => {
             set_aside(path, &error.to_string())?;
-            return Ok(state);
+            return Ok(empty());
         }
     };
     let Some(body) = bytes.strip_prefix(journal::HEADER.as_bytes()) else {
@@ -230,31 +246,87 @@ fn load(path: &Path) -> io::Result<State> {
             };
             set_aside(path, reason)?;
         }
-        return Ok(state);
+        return Ok(empty());
     };
-    let decoded = journal::decode(body);
-    if decoded.damaged > 0 {
-        let aside = aside_path(path);
-        std::fs::write(&aside, &bytes)?;
-        warn!(
-            path = %path.display(), records = decoded.damaged, copy = %aside.display(),
-            "checkpoint journal is damaged: the intact records are used, lines may be sent twice"
-        );
-    }
-    if decoded.torn {
-        warn!(path = %path.display(), "checkpoint journal ends in a torn record, which is dropped");
-    }
+    let boot = boot_id();
+    let same_boot = !boot.is_empty() && journal::last_boot(body).is_some_and(|last| last == boot);
+    let mut flaws = Flaws::default();
     let header = journal::HEADER.len() as u64;
-    let records = decoded.records.into_iter();
-    let records = records.map(|(end, record)| (header + end, record));
-    let (state, doubtful) = replay(records.collect(), &boot_id(), is_carried_out);
-    for sink in doubtful {
-        warn!(
-            sink,
-            "the machine went down while its output was written: what is not there is written again"
-        );
+    let records = journal::decode(body).filter_map(|(end, line)| match line {
+        Line::Intact(record) => Some((header + end, record)),
+        Line::Damaged => {
+            flaws.damaged += 1;
+            None
+        }
+        Line::Torn => {
+            flaws.torn = true;
+            None
+        }
+    });
+    let state = if same_boot {
+        // Nothing that was written can have been lost: every record counts.
+        let mut state = State::default();
+        records.for_each(|(_, record)| state.apply(record));
+        state
+    } else {
+        let (state, doubtful) = replay(records.collect(), &boot, is_carried_out);
+        for sink in doubtful {
+            warn!(
+                sink,
+                "the machine went down while its output was written: what is not there is written again"
+            );
+        }
+        state
+    };
+    flaws.tell(path, &bytes)?;
+    let len = bytes.len() as u64;
+    let outdated = len > COMPACT_ABOVE_BYTES && len > COMPACT_RATIO * snapshot_len_of(&state);
+    let goes_on = same_boot && flaws == Flaws::default() && !outdated;
+    Ok(match goes_on {
+        true => Loaded::GoesOn { state, len },
+        false => Loaded::StartsAnew(state),
+    })
+}
+
+/// What is wrong with a journal.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Flaws {
+    damaged: u64,
+    torn: bool,
+}
+
+impl Flaws {
+    /// Says it, and keeps a copy of what is damaged.
+    fn tell(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if self.damaged > 0 {
+            let aside = aside_path(path);
+            std::fs::write(&aside, bytes)?;
+            warn!(
+                path = %path.display(), records = self.damaged, copy = %aside.display(),
+                "checkpoint journal is damaged: the intact records are used, lines may be sent twice"
+            );
+        }
+        if self.torn {
+            warn!(path = %path.display(), "checkpoint journal ends in a torn record, which is dropped");
+        }
+        Ok(())
     }
-    Ok(state)
+}
+
+/// About how long a snapshot of `state` would be, in bytes.
+fn snapshot_len_of(state: &State) -> u64 {
+    /// A stream's record and one cursor, measured.
+    const STREAM_BYTES: u64 = 330;
+    state.len() as u64 * STREAM_BYTES
+}
+
+/// Opens a journal to append to it. Returns its length and about how long its snapshot would be.
+fn go_on(path: &Path, state: &State, len: u64) -> io::Result<(File, u64, u64)> {
+    let mut line = Vec::new();
+    journal::encode(&Record::Begin(begin()), &mut line);
+    let mut file = OpenOptions::new().append(true).open(path)?;
+    file.write_all(&line)?;
+    Ok((file, len + line.len() as u64, snapshot_len_of(state)))
 }
 
 /// True where the output holds what the intent says. For intents that a power cut may have undone.

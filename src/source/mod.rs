@@ -132,9 +132,9 @@ pub enum SourceError {
     /// A pattern cannot be understood.
     #[error(transparent)]
     Pattern(#[from] file::PatternError),
-    /// The checkpoints cannot be written, so that nothing may be read.
-    #[error("checkpoint journal: {0}")]
-    Checkpoint(std::io::Error),
+    /// The process cannot do blocking work any more.
+    #[error("{0}")]
+    Io(std::io::Error),
     /// No client can be made as configured.
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -8,19 +8,14 @@ use super::super::references::{From, Text};
 use super::super::table::Table;
 use super::super::value::Value;
 use super::is_path;
-use crate::source::file::{FileConfig, Follow, Label, Start};
+use crate::source::file::{FileConfig, Follow, Label, Start, WatchMode, check_exclude};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 5] = [
-    "exclude_path",
-    "ignore_older",
-    "encoding",
-    "partial",
-    "watch",
-];
+const LATER_KEYS: [&str; 2] = ["encoding", "partial"];
 
 /// A file source with every default.
 pub(in crate::config) fn of_paths(paths: Vec<String>) -> FileConfig {
@@ -29,6 +24,9 @@ pub(in crate::config) fn of_paths(paths: Vec<String>) -> FileConfig {
         start: Start::Beginning,
         follow: Follow::Forever,
         label: Label::Source,
+        exclude: Vec::new(),
+        ignore_older: None,
+        watch: WatchMode::Auto,
         rotate_grace: Duration::from_secs(30),
         forget_after: 30 * DAY,
     }
@@ -42,6 +40,28 @@ pub(super) fn read(table: &mut Table, cx: &mut Cx) -> Option<FileConfig> {
     let mut config = of_paths(Vec::new());
     if let Some(start) = table.take("start").and_then(|value| start(&value, cx)) {
         config.start = start;
+    }
+    if let Some(exclude) = table.take("exclude_path") {
+        let globs = exclude.one_or_many();
+        config.exclude = globs.iter().filter_map(|glob| excluded(glob, cx)).collect();
+    }
+    // Shorter: a file that is being written to would count as old.
+    if let Some(age) = table
+        .take("ignore_older")
+        .and_then(|it| it.duration(MINUTE..=3_650 * DAY, cx))
+    {
+        config.ignore_older = Some(age);
+    }
+    let modes = [
+        ("auto", WatchMode::Auto),
+        ("events", WatchMode::Events),
+        ("poll", WatchMode::Poll),
+    ];
+    if let Some(mode) = table
+        .take("watch")
+        .and_then(|it| it.choice(&modes, &[], cx))
+    {
+        config.watch = mode;
     }
     // A handle kept for longer holds the disk space of a deleted file.
     if let Some(grace) = table
@@ -83,6 +103,18 @@ pub(super) fn path_of(value: &Value, text: Text, cx: &mut Cx) -> Option<String> 
         return None;
     }
     Some(text.value)
+}
+
+/// A glob of files to leave out.
+fn excluded(value: &Value, cx: &mut Cx) -> Option<String> {
+    let text = value.text(cx)?.value;
+    match check_exclude(&text) {
+        Ok(()) => Some(text),
+        Err(error) => {
+            value.fail(cx, &format!("is not a glob: {}", error.reason));
+            None
+        }
+    }
 }
 
 fn paths(value: &Value, cx: &mut Cx) -> Option<Vec<String>> {

@@ -1,14 +1,15 @@
 //! Deciding what a file is when it is first seen at a path: one that is known from before, or a new
 //! one, and where each sink's reading of it starts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::discover::find_inode;
 use super::found::Found;
@@ -17,6 +18,9 @@ use super::tail::Place;
 use super::{Inode, Start};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::{CursorKey, StreamKey};
+
+/// A change that is older than a record by less than this may have been missed in it.
+const SEEN_SLACK_S: u64 = 2;
 
 /// What a found file turned out to be.
 #[derive(Debug)]
@@ -33,19 +37,24 @@ pub(super) enum Decision {
 #[derive(Debug)]
 pub(super) struct Adopted {
     pub(super) found: Found,
-    pub(super) record: StreamRecord,
+    pub(super) record: Arc<StreamRecord>,
     /// Where each sink starts, in the order of the sinks.
     pub(super) places: Vec<Place>,
 }
 
 /// Knows the streams of one source from before, until each is claimed by a file.
+///
+/// What it decides is journalled by [`Registry::write`], before the first line is sent.
 #[derive(Debug)]
 pub(super) struct Registry {
     source: Arc<str>,
     sinks: Vec<Arc<str>>,
     checkpoints: Checkpoints,
     /// Streams that no file has claimed in this process. Several can have had the same inode.
-    by_inode: HashMap<Inode, Vec<StreamRecord>>,
+    by_inode: HashMap<Inode, Vec<Arc<StreamRecord>>>,
+    /// The inodes of those that were last seen at a path; made when it is needed first.
+    by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
+    unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
 }
 
 impl Registry {
@@ -55,32 +64,117 @@ impl Registry {
         sinks: Vec<Arc<str>>,
         checkpoints: Checkpoints,
         forget_after: Duration,
-    ) -> io::Result<Self> {
-        let mut by_inode: HashMap<Inode, Vec<StreamRecord>> = HashMap::new();
-        let oldest = now_s().saturating_sub(forget_after.as_secs());
-        for stream in checkpoints.streams(&source) {
-            if stream.ended && stream.seen < oldest {
-                checkpoints.forget(&source, &stream.id)?;
-            } else {
-                by_inode
-                    .entry(Inode::of_record(&stream))
-                    .or_default()
-                    .push(stream);
-            }
-        }
-        Ok(Self {
+    ) -> Self {
+        let mut this = Self {
             source,
             sinks,
             checkpoints,
-            by_inode,
-        })
+            by_inode: HashMap::new(),
+            by_path: None,
+            unwritten: Default::default(),
+        };
+        let oldest = now_s().saturating_sub(forget_after.as_secs());
+        for stream in this.checkpoints.streams(&this.source) {
+            if stream.ended && stream.seen < oldest {
+                if let Err(error) = this.checkpoints.forget(&this.source, &stream.id) {
+                    warn!(source = %this.source, %error, "cannot forget a file that is long gone");
+                }
+            } else {
+                let inode = Inode::of_record(&stream);
+                this.by_inode.entry(inode).or_default().push(stream);
+            }
+        }
+        this
     }
 
-    /// Decides what a file is, and remembers it before its first line is sent. `living` are the
-    /// generations that it may be a copy of. Blocks.
+    fn remove(&mut self, record: &StreamRecord) {
+        let inode = Inode::of_record(record);
+        if let Some(same) = self.by_inode.get_mut(&inode) {
+            same.retain(|other| other.id != record.id);
+            if same.is_empty() {
+                self.by_inode.remove(&inode);
+            }
+        }
+        let at_path = self
+            .by_path
+            .as_mut()
+            .and_then(|it| it.get_mut(&record.path));
+        if let Some(same) = at_path
+            && let Some(at) = same.iter().position(|it| *it == inode)
+        {
+            same.swap_remove(at);
+        }
+    }
+
+    /// The inodes of unclaimed streams that were last seen at a path.
+    fn inodes_at(&mut self, path: &str) -> Vec<Inode> {
+        let by_inode = &self.by_inode;
+        let by_path = self.by_path.get_or_insert_with(|| {
+            let mut by_path: HashMap<Arc<str>, Vec<Inode>> = HashMap::new();
+            for (inode, record) in by_inode
+                .iter()
+                .flat_map(|(i, all)| all.iter().map(move |it| (i, it)))
+            {
+                by_path
+                    .entry(Arc::clone(&record.path))
+                    .or_default()
+                    .push(*inode);
+            }
+            by_path
+        });
+        by_path.get(path).cloned().unwrap_or_default()
+    }
+
+    /// Gives back the memory that unclaimed streams took.
+    pub(super) fn shrink(&mut self) {
+        self.by_inode.shrink_to_fit();
+        self.by_path = None;
+    }
+
+    /// Journals what was decided since the last call. Blocks for an append.
     ///
     /// # Errors
-    /// The file cannot be read, or the journal cannot be written.
+    /// The journal cannot be written; the next call tries it again.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        let (streams, cursors) = &self.unwritten;
+        if streams.is_empty() {
+            return Ok(());
+        }
+        self.checkpoints
+            .register(streams.clone(), cursors.clone())?;
+        self.unwritten = Default::default();
+        Ok(())
+    }
+
+    /// A known stream that stands at the end of this very file, whose state tells that nothing was
+    /// done to it since: it need not be opened. With it where each sink stands, and whether it can
+    /// have been written anew all the same.
+    pub(super) fn asleep(
+        &mut self,
+        path: &Path,
+        inode: Inode,
+        (len, changed_s): (u64, u64),
+    ) -> Option<(Arc<StreamRecord>, Box<[Place]>, bool)> {
+        let path = path.to_str()?;
+        let same = self.by_inode.get(&inode)?;
+        let record = same.iter().find(|it| !it.ended && *it.path == *path)?;
+        let known = self.checkpoints.positions(&self.source, &key_of(record));
+        let place = |sink: &Arc<str>| {
+            let (_, at) = known.iter().find(|(known, _)| known == sink)?;
+            Place::from_position(at).filter(|place| place.offset == len)
+        };
+        let places: Option<Box<[Place]>> = self.sinks.iter().map(place).collect();
+        // What was done right before it was noted may not have been seen.
+        let doubtful = changed_s + SEEN_SLACK_S >= record.seen;
+        let asleep = (Arc::clone(record), places?, doubtful);
+        self.remove(&asleep.0);
+        Some(asleep)
+    }
+
+    /// Decides what a file is. `living` are the generations that it may be a copy of. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub(super) fn adopt(
         &mut self,
         found: Found,
@@ -88,7 +182,7 @@ impl Registry {
         living: &[Living],
     ) -> io::Result<Decision> {
         if let Some(record) = self.claim(&found)? {
-            return Ok(Decision::Read(Box::new(self.resume_as(record, found)?)));
+            return Ok(Decision::Read(Box::new(self.resume_as(&record, found)?)));
         }
         for other in living {
             match copy_of(&found, other)? {
@@ -102,86 +196,80 @@ impl Registry {
             Start::End => Place::end(&found.file)?,
             Start::LastLines(count) => Place::last_lines(&found.file, count)?,
         };
-        Ok(Decision::Read(Box::new(self.begin(found, place)?)))
+        Ok(Decision::Read(Box::new(self.begin(found, place))))
     }
 
     /// Goes on with a known stream in the file that was found.
-    fn resume_as(&mut self, record: StreamRecord, found: Found) -> io::Result<Adopted> {
-        let places = self.resume(&record, &found)?;
-        let record = StreamRecord {
-            path: found.path.display().to_string(),
-            dev: found.inode.dev,
-            ino: found.inode.ino,
-            head_len: found.head.len(),
-            head_hash: found.head.hash(),
-            seen: now_s(),
-            ended: false,
-            ..record
-        };
-        self.remember(found, record, places)
+    fn resume_as(&mut self, record: &StreamRecord, found: Found) -> io::Result<Adopted> {
+        let places = self.resume(record, &found);
+        let record = self.record_of(&found, Arc::clone(&record.id));
+        Ok(self.remember(found, record, places))
     }
 
     /// Makes a new stream of a file, whatever was known of it.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub(super) fn begin(&mut self, found: Found, place: Place) -> io::Result<Adopted> {
-        let record = StreamRecord {
-            source: self.source.to_string(),
-            id: crate::random::id(),
-            path: found.path.display().to_string(),
-            dev: found.inode.dev,
-            ino: found.inode.ino,
-            head_len: found.head.len(),
-            head_hash: found.head.hash(),
-            seen: now_s(),
-            ended: false,
-        };
+    pub(super) fn begin(&mut self, found: Found, place: Place) -> Adopted {
+        let record = self.record_of(&found, crate::random::id().into());
         let places = vec![place; self.sinks.len()];
         self.remember(found, record, places)
     }
 
-    /// Journals a stream and where its cursors start, before its first line is sent.
-    fn remember(
-        &self,
-        found: Found,
-        record: StreamRecord,
-        places: Vec<Place>,
-    ) -> io::Result<Adopted> {
-        self.checkpoints
-            .register(vec![record.clone()], self.cursors(&record, &places))?;
-        Ok(Adopted {
-            found,
-            record,
-            places,
-        })
+    fn record_of(&self, found: &Found, id: Arc<str>) -> StreamRecord {
+        StreamRecord {
+            source: Arc::clone(&self.source),
+            id,
+            path: found.path.to_string_lossy().into(),
+            dev: found.inode.dev,
+            ino: found.inode.ino,
+            head_len: found.head.len(),
+            head_hash: found.head.hash(),
+            len: found.len,
+            seen: now_s(),
+            ended: false,
+        }
     }
 
-    /// Finds known streams that are not ended and whose files none of the paths in `named` has:
+    /// Has a stream journalled, and where its cursors start.
+    fn remember(&mut self, found: Found, record: StreamRecord, places: Vec<Place>) -> Adopted {
+        let cursors = self.cursors(&record, &places);
+        self.unwritten.0.push(record.clone());
+        self.unwritten.1.extend(cursors);
+        Adopted {
+            found,
+            record: Arc::new(record),
+            places,
+        }
+    }
+
+    /// Has it journalled that a stream gets no new lines.
+    fn ended(&mut self, record: &StreamRecord) {
+        let mut ended = record.clone();
+        ended.ended = true;
+        self.unwritten.0.push(ended);
+    }
+
+    /// Finds known streams that are not ended and whose files none of the paths in `named` has (each
+    /// with its directory entry's inode):
     /// they were renamed inside their folder, or copied there before they were truncated. Each
     /// comes with the named path that it was at, oldest first. Blocks.
     ///
     /// # Errors
-    /// The journal cannot be written.
+    /// A file cannot be read.
     pub(super) fn adopt_moved(
         &mut self,
-        named: &HashSet<PathBuf>,
+        named: &HashMap<OsString, u64>,
     ) -> io::Result<Vec<(PathBuf, Adopted)>> {
-        let known: Vec<StreamRecord> = self
-            .by_inode
-            .values()
-            .flatten()
-            .filter(|known| !known.ended)
-            .cloned()
-            .collect();
+        let known = self.by_inode.values().flatten();
+        // What has its path and its inode is decided on when its path is taken in.
+        let in_place = |it: &StreamRecord| {
+            let entry_ino = named.get(OsStr::new(&*it.path));
+            entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it))
+        };
+        let moved = known.filter(|it| !it.ended && !in_place(it));
+        let moved: Vec<Arc<StreamRecord>> = moved.cloned().collect();
         let mut adopted = Vec::new();
-        for record in known {
-            let path = PathBuf::from(&record.path);
-            let is_at = self.is_at(&record, &path)?;
-            if is_at && named.contains(&path) {
-                continue;
-            }
-            let found = if is_at {
+        for record in moved {
+            let path = PathBuf::from(&*record.path);
+            let found = if self.is_at(&record, &path)? {
                 Found::look(&path).ok().flatten()
             } else {
                 self.moved_to(&record, &path)?
@@ -189,49 +277,74 @@ impl Registry {
             if let Some(found) = found {
                 self.remove(&record);
                 let was_at = named_path(path, named);
-                adopted.push((was_at, self.resume_as(record, found)?));
+                adopted.push((was_at, self.resume_as(&record, found)?));
             } else if still_there(&record) {
                 // Its inode holds something else now, and what it held is nowhere.
                 self.remove(&record);
-                let ended = StreamRecord {
-                    ended: true,
-                    ..record
-                };
-                self.checkpoints.register(vec![ended], Vec::new())?;
+                self.ended(&record);
             }
         }
         adopted.sort_by_cached_key(|(_, adopted)| age_key(&adopted.found));
         Ok(adopted)
     }
 
+    /// Known streams that no file has claimed and of which something was unread: their files are
+    /// gone, at least for now. Each comes with how many bytes of it are known to be unread.
+    pub(super) fn gone(&self) -> Vec<(Arc<StreamRecord>, u64)> {
+        let known = self.by_inode.values().flatten().filter(|it| !it.ended);
+        let unread = |record: &Arc<StreamRecord>| {
+            let places = self.resume_places(record);
+            let least = places.iter().map(|it| it.offset).min()?;
+            let unread = record.len.saturating_sub(least);
+            (unread > 0).then(|| (Arc::clone(record), unread))
+        };
+        known.filter_map(unread).collect()
+    }
+
     /// Known streams that had the file's inode and whose content it has not: each goes on in the
     /// copy that was made of it, or has ended. Blocks.
     ///
     /// # Errors
-    /// The journal cannot be written.
+    /// A file cannot be read.
     pub(super) fn displaced(&mut self, found: &Found) -> io::Result<Vec<Adopted>> {
         let same_inode = self.by_inode.get(&found.inode).into_iter().flatten();
-        let known: Vec<StreamRecord> = same_inode.filter(|it| !it.ended).cloned().collect();
+        let known: Vec<Arc<StreamRecord>> = same_inode.filter(|it| !it.ended).cloned().collect();
         let mut adopted = Vec::new();
         for record in known {
             if self.is_continued(&record, found)? {
                 continue;
             }
             self.remove(&record);
-            let path = PathBuf::from(&record.path);
-            match find_copy(&path, &record, &self.resume_places(&record)) {
-                Some(copy) => adopted.push(self.resume_as(record, copy)?),
-                None => {
-                    let ended = StreamRecord {
-                        ended: true,
-                        ..record
-                    };
-                    self.checkpoints.register(vec![ended], Vec::new())?;
-                }
+            let path = PathBuf::from(&*record.path);
+            let copy = find_copy(&path, &record, &self.resume_places(&record));
+            self.tell_displaced(&record, found, copy.as_ref());
+            match copy {
+                Some(copy) => adopted.push(self.resume_as(&record, copy)?),
+                None => self.ended(&record),
             }
         }
         adopted.sort_by_cached_key(|adopted| age_key(&adopted.found));
         Ok(adopted)
+    }
+
+    /// Operators ask why a file was read again: this is the answer.
+    fn tell_displaced(&self, known: &StreamRecord, found: &Found, copy: Option<&Found>) {
+        let what = match copy {
+            Some(_) => {
+                "a known file was truncated or written anew: the rest of it is read first, from its copy"
+            }
+            None => "another content has the inode of a known file: it is read from its start",
+        };
+        info!(
+            source = %self.source, path = %found.path.display(), dev = found.inode.dev,
+            ino = found.inode.ino, len = found.len, head_len = found.head.len(),
+            head_hash = found.head.hash(), known_path = &*known.path, known_dev = known.dev,
+            known_ino = known.ino, known_len = known.len, known_head_len = known.head_len,
+            known_head_hash = known.head_hash,
+            known_offset = self.resume_places(known).iter().map(|it| it.offset).min(),
+            copy = copy.map(|it| it.path.display().to_string()),
+            "{what}"
+        );
     }
 
     /// True where the stream's own file is at its path and still holds what was read of it.
@@ -256,48 +369,44 @@ impl Registry {
         Ok(find_copy(path, record, &places))
     }
 
-    fn remove(&mut self, record: &StreamRecord) {
-        if let Some(same) = self.by_inode.get_mut(&Inode::of_record(record)) {
-            same.retain(|other| other.id != record.id);
-        }
-    }
-
     /// The known stream that this file continues: the same inode, the same beginning, and what was
     /// read of it unchanged.
-    fn claim(&mut self, found: &Found) -> io::Result<Option<StreamRecord>> {
-        let Some(known) = self.by_inode.get(&found.inode) else {
-            return self.claim_by_path(found);
-        };
-        for (index, record) in known.iter().enumerate() {
-            if self.is_continued(record, found)? {
-                let same = self.by_inode.get_mut(&found.inode);
-                return Ok(same.map(|same| same.swap_remove(index)));
+    fn claim(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
+        let known = self.by_inode.get(&found.inode).cloned().unwrap_or_default();
+        for record in known {
+            if self.is_continued(&record, found)? {
+                self.remove(&record);
+                return Ok(Some(record));
             }
         }
-        if let Some(known) = known.first() {
-            info!(
-                source = %self.source, path = %found.path.display(), ino = found.inode.ino,
-                known_path = known.path, known_head_len = known.head_len,
-                known_head_hash = known.head_hash, head_len = found.head.len(),
-                head_hash = found.head.hash(), len = found.len,
-                "another file has the inode of a known one: it is read from its start"
-            );
-        }
-        Ok(None)
+        self.claim_by_path(found)
     }
 
     /// Device numbers change over a reboot and restores change inodes: then path and content decide
     /// together. Content alone never suffices, many files begin alike.
-    fn claim_by_path(&mut self, found: &Found) -> io::Result<Option<StreamRecord>> {
-        let path = found.path.display().to_string();
-        let same_path = |it: &&StreamRecord| it.path == path && it.head_len > 0;
-        let known = self.by_inode.values().flatten().filter(same_path);
-        for record in known {
-            let read = self.resume_places(record).iter().any(|it| it.offset > 0);
-            if read && !still_there(record) && self.is_continued(record, found)? {
-                let record = record.clone();
-                self.remove(&record);
-                return Ok(Some(record));
+    fn claim_by_path(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
+        let path = found.path.to_string_lossy();
+        if self.by_inode.is_empty() {
+            return Ok(None);
+        }
+        let inodes = self.inodes_at(&path);
+        for inode in inodes.into_iter().filter(|it| *it != found.inode) {
+            let known = self.by_inode.get(&inode).cloned().unwrap_or_default();
+            for record in known {
+                if *record.path != *path || record.head_len == 0 {
+                    continue;
+                }
+                let read = self.resume_places(&record).iter().any(|it| it.offset > 0);
+                if read && !still_there(&record) && self.is_continued(&record, found)? {
+                    self.remove(&record);
+                    info!(
+                        source = %self.source, path = %found.path.display(),
+                        dev = found.inode.dev, ino = found.inode.ino, known_dev = record.dev,
+                        known_ino = record.ino, known_head_len = record.head_len,
+                        "a known file has another inode: it goes on, its content is the same"
+                    );
+                    return Ok(Some(record));
+                }
             }
         }
         Ok(None)
@@ -317,7 +426,7 @@ impl Registry {
     }
 
     fn resume_places(&self, record: &StreamRecord) -> Vec<Place> {
-        let positions = self.checkpoints.positions(&record.source, &record.id);
+        let positions = self.checkpoints.positions(&record.source, &key_of(record));
         let places = positions.iter();
         places
             .filter_map(|(_, at)| Place::from_position(at))
@@ -325,8 +434,8 @@ impl Registry {
     }
 
     /// Each sink's place in a known stream. A sink that is new to it starts where the others are.
-    fn resume(&self, record: &StreamRecord, found: &Found) -> io::Result<Vec<Place>> {
-        let known = self.checkpoints.positions(&record.source, &record.id);
+    fn resume(&self, record: &StreamRecord, found: &Found) -> Vec<Place> {
+        let known = self.checkpoints.positions(&record.source, &key_of(record));
         let places = known
             .iter()
             .filter_map(|(sink, at)| Some((sink, Place::from_position(at)?)));
@@ -343,7 +452,7 @@ impl Registry {
             }
             (None, None) => Place::beginning(),
         };
-        Ok(self.sinks.iter().map(start).collect())
+        self.sinks.iter().map(start).collect()
     }
 
     fn cursors(&self, record: &StreamRecord, places: &[Place]) -> Vec<CursorRecord> {
@@ -357,15 +466,20 @@ impl Registry {
     pub(super) fn key(&self, record: &StreamRecord, sink: &Arc<str>) -> CursorKey {
         CursorKey {
             source: Arc::clone(&self.source),
-            stream: StreamKey::new(record.id.as_str()),
+            stream: key_of(record),
             sink: Arc::clone(sink),
         }
     }
 }
 
+/// The stream that a record speaks of.
+fn key_of(record: &StreamRecord) -> StreamKey {
+    StreamKey::new(Arc::clone(&record.id))
+}
+
 /// True where a known stream's own file is still at its path.
 fn still_there(known: &StreamRecord) -> bool {
-    Path::new(&known.path)
+    Path::new(&*known.path)
         .metadata()
         .is_ok_and(|there| there.dev() == known.dev && there.ino() == known.ino)
 }

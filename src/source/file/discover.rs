@@ -9,10 +9,12 @@ use std::fs::FileType;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use globset::{GlobBuilder, GlobMatcher};
+
+use super::pattern::{Exclude, Part, Pattern};
 
 /// A directory that changed less than this before it was listed is listed again: a second change
 /// may have left its modification time as it was (file systems stamp with the timer tick, and some
@@ -21,81 +23,6 @@ const MTIME_SLACK: Duration = Duration::from_secs(2);
 
 /// Directories that `**` descends at most.
 const DEPTH_MAX: usize = 16;
-
-/// A path, glob or directory as configured.
-#[derive(Debug)]
-pub(super) struct Pattern {
-    /// As configured, absolute.
-    path: PathBuf,
-    parts: Vec<Part>,
-}
-
-#[derive(Debug)]
-enum Part {
-    Literal(OsString),
-    Glob {
-        matcher: GlobMatcher,
-        dotfiles: bool,
-    },
-    /// `**`: any number of directories.
-    AnyDepth,
-}
-
-/// A pattern that cannot be understood.
-#[derive(Debug, thiserror::Error)]
-#[error("{pattern}: {reason}")]
-pub struct PatternError {
-    /// As configured.
-    pub pattern: String,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Pattern {
-    /// Parses a path or glob. `*` never matches `/`, and a leading dot only where it is written.
-    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
-        let refused = |reason: String| PatternError {
-            pattern: text.to_owned(),
-            reason,
-        };
-        let path = std::path::absolute(text).map_err(|error| refused(error.to_string()))?;
-        let mut parts = Vec::new();
-        for component in path
-            .components()
-            .filter(|c| !matches!(c, Component::RootDir))
-        {
-            let name = component.as_os_str();
-            let part = match name.to_str() {
-                Some("**") => Part::AnyDepth,
-                Some(glob) if glob.contains(['*', '?', '[', '{']) => {
-                    let built = GlobBuilder::new(glob).literal_separator(true).build();
-                    let matcher = built
-                        .map_err(|e| refused(e.kind().to_string()))?
-                        .compile_matcher();
-                    Part::Glob {
-                        matcher,
-                        dotfiles: glob.starts_with('.'),
-                    }
-                }
-                _ => Part::Literal(name.to_owned()),
-            };
-            parts.push(part);
-        }
-        Ok(Self { path, parts })
-    }
-
-    /// True where it names one path.
-    pub(super) fn is_literal(&self) -> bool {
-        self.parts
-            .iter()
-            .all(|part| matches!(part, Part::Literal(_)))
-    }
-
-    /// The path as configured.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
 
 /// A file that a pattern names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +36,7 @@ pub(super) struct Match {
 #[derive(Debug)]
 pub(super) struct Scanner {
     patterns: Vec<Pattern>,
+    exclude: Exclude,
     dirs: HashMap<PathBuf, Listing>,
     /// Literal paths outside listed directories, and what they were.
     literals: HashMap<PathBuf, Option<Seen>>,
@@ -129,17 +57,24 @@ struct Listing {
 }
 
 impl Scanner {
-    pub(super) fn new(patterns: Vec<Pattern>) -> Self {
+    pub(super) fn new(patterns: Vec<Pattern>, exclude: Exclude) -> Self {
         Self {
             patterns,
+            exclude,
             dirs: HashMap::new(),
             literals: HashMap::new(),
             first: true,
         }
     }
 
-    pub(super) fn patterns(&self) -> &[Pattern] {
-        &self.patterns
+    /// The literal paths, each with why it cannot be looked at. Blocks.
+    pub(super) fn missing(&self) -> Vec<(PathBuf, Option<String>)> {
+        let literal = self.patterns.iter().filter(|it| it.is_literal());
+        let state = |it: &Pattern| {
+            let error = it.path.metadata().err();
+            (it.path.clone(), error.map(|error| error.to_string()))
+        };
+        literal.map(state).collect()
     }
 
     /// The files that are named now, in the order of the patterns and by name within each; `None`
@@ -160,8 +95,11 @@ impl Scanner {
         }
         self.patterns = patterns;
         self.dirs.retain(|_, listing| listing.used);
-        let mut seen = HashSet::new();
-        found.retain(|entry| seen.insert(entry.path.clone()));
+        if self.patterns.len() > 1 {
+            let mut seen = HashSet::new();
+            found.retain(|entry| seen.insert(entry.path.clone()));
+        }
+        found.retain(|entry| !self.exclude.holds(&entry.path));
         Some(found)
     }
 
@@ -356,7 +294,7 @@ mod tests {
 
     fn scanner(dir: &Path, patterns: &[&str]) -> Scanner {
         let parse = |text: &&str| Pattern::parse(dir.join(text).to_str().unwrap()).unwrap();
-        Scanner::new(patterns.iter().map(parse).collect())
+        Scanner::new(patterns.iter().map(parse).collect(), Exclude::default())
     }
 
     fn look(scanner: &mut Scanner, dir: &Path) -> Option<Vec<String>> {
@@ -435,6 +373,22 @@ mod tests {
         fs::write(dir.path().join("late/b.log"), "").unwrap();
         let both = vec!["a.log".into(), "late/b.log".into()];
         assert_eq!(look(&mut scanner, dir.path()), Some(both));
+    }
+
+    #[test]
+    fn what_is_excluded_is_left_out_by_name_or_by_path() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.log", "a.tmp", "b.log"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let by_path = dir.path().join("b*").display().to_string();
+        let exclude = Exclude::parse(&["*.tmp".into(), by_path]).unwrap();
+        let pattern = Pattern::parse(&dir.path().join("*").display().to_string()).unwrap();
+
+        let found = Scanner::new(vec![pattern], exclude).look().unwrap();
+
+        let paths: Vec<_> = found.into_iter().map(|it| it.path).collect();
+        assert_eq!(paths, [dir.path().join("a.log")]);
     }
 
     #[test]

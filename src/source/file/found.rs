@@ -5,8 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::identity::Head;
+use super::intake::{lies_in, own_inodes};
 use super::{Inode, open};
 
 /// A file as it was found at a path.
@@ -16,6 +18,8 @@ pub(super) struct Found {
     pub(super) file: Arc<File>,
     pub(super) inode: Inode,
     pub(super) len: u64,
+    /// When it was last written to.
+    pub(super) modified: SystemTime,
     pub(super) head: Head,
 }
 
@@ -38,7 +42,13 @@ impl Found {
             file: Arc::new(file),
             inode,
             len: metadata.len(),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             head,
         }))
+    }
+
+    /// True where this process writes the file itself. Blocks.
+    pub(super) fn is_own(&self, own: &[PathBuf]) -> bool {
+        lies_in(&self.path, own) || own_inodes(own).contains(&self.inode)
     }
 }

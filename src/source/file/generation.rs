@@ -1,13 +1,14 @@
 //! One file as long as it stays the same file: from its creation or truncation to its end.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Inode;
 use super::identity::Head;
 use super::pump::{Cursor, LastLine, Location, Pumped};
+use super::tail::Place;
 use crate::checkpoint::StreamRecord;
 use crate::model::Origin;
 
@@ -17,9 +18,9 @@ pub(super) type GenerationId = u64;
 /// One file generation and each sink's place in it.
 #[derive(Debug)]
 pub(super) struct Generation {
-    pub(super) record: StreamRecord,
+    pub(super) record: Arc<StreamRecord>,
     pub(super) origin: Arc<Origin>,
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) inode: Inode,
     pub(super) file: Option<Arc<File>>,
     pub(super) phase: Phase,
@@ -27,12 +28,40 @@ pub(super) struct Generation {
     pub(super) after: Option<GenerationId>,
     /// One per outlet of the source.
     pub(super) places: Vec<Slot>,
-    /// When something was last read.
-    pub(super) active: Instant,
+    /// Until then it stays open although nothing is to be read: it is being written to.
+    pub(super) hot_until: Instant,
+    /// True once it was read to its end for the first time: what comes after that is growth.
+    pub(super) caught_up: bool,
     /// Its length when it was last read to the end, in bytes.
     pub(super) len: u64,
     /// True where `record` is not in the journal as it is.
     pub(super) unsaved: bool,
+}
+
+/// A file of which nothing is to be read now. Of very many files nearly all are like this, so it is
+/// small and holds no descriptor.
+#[derive(Debug)]
+pub(super) struct Sleeper {
+    pub(super) record: Arc<StreamRecord>,
+    pub(super) path: Arc<Path>,
+    /// One per outlet of the source.
+    pub(super) places: Box<[Place]>,
+    /// Its length as last seen, in bytes.
+    pub(super) len: u64,
+    pub(super) after: Option<GenerationId>,
+    /// True where it was not compared with what is known of it: it can have been written anew.
+    pub(super) doubtful: bool,
+}
+
+impl Sleeper {
+    pub(super) fn inode(&self) -> Inode {
+        Inode::of_record(&self.record)
+    }
+
+    /// True where something of it is unread.
+    pub(super) fn has_unread(&self) -> bool {
+        self.places.iter().any(|place| place.offset != self.len)
+    }
 }
 
 /// Whether a generation still gets new lines.
@@ -52,6 +81,8 @@ pub(super) enum Phase {
 pub(super) struct Slot {
     /// Absent while a pump has it.
     pub(super) cursor: Option<Cursor>,
+    /// Where the cursor stands, or stood when a pump took it.
+    pub(super) place: Place,
     /// True where it waits for its turn.
     pub(super) queued: bool,
     /// True where it was asked for while a pump had it.
@@ -66,9 +97,9 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(cursor: Cursor, now: Instant) -> Self {
-        let cursor = Some(cursor);
         Self {
-            cursor,
+            place: cursor.place,
+            cursor: Some(cursor),
             queued: false,
             again: false,
             drained: false,
@@ -78,7 +109,26 @@ impl Slot {
     }
 }
 
+/// A file that grew is kept open for so long, because it may be deleted before it is read again.
+pub(super) const HOT_FOR: Duration = Duration::from_secs(300);
+
 impl Generation {
+    /// Where each sink stands, once nothing is being read, queued or in flight.
+    pub(super) fn settled_places(&self) -> Option<Box<[Place]>> {
+        let still = |slot: &Slot| {
+            let cursor = slot.cursor.as_ref()?;
+            let busy = slot.queued || slot.again || slot.closed || cursor.ledger.is_broken();
+            let settled = cursor.ledger.unsettled() == 0;
+            (!busy && slot.drained && settled).then_some(cursor.place)
+        };
+        self.places.iter().map(still).collect()
+    }
+
+    /// Where each sink stands, or stood when its read began.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.places.iter().map(|slot| slot.place).collect()
+    }
+
     /// Where it can be opened.
     pub(super) fn location(&self) -> Location {
         Location {
@@ -119,9 +169,10 @@ impl Generation {
         let slot = &mut self.places[outlet];
         let moved = pumped.cursor.place.offset != self.len;
         self.len = self.len.max(pumped.cursor.place.offset);
+        slot.place = pumped.cursor.place;
         slot.cursor = Some(pumped.cursor);
-        if moved {
-            self.active = now;
+        if moved && self.caught_up {
+            self.hot_until = now + HOT_FOR;
         }
         if self.file.is_none() && pumped.inode == self.inode {
             self.file = pumped.file;
@@ -132,8 +183,9 @@ impl Generation {
     /// Takes a longer fingerprint over into the record.
     pub(super) fn grow(&mut self, head: &Head) {
         if head.len() > self.record.head_len && head.continues(&self.record) {
-            self.record.head_len = head.len();
-            self.record.head_hash = head.hash();
+            let record = Arc::make_mut(&mut self.record);
+            record.head_len = head.len();
+            record.head_hash = head.hash();
             self.unsaved = true;
         }
     }

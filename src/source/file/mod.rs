@@ -1,8 +1,9 @@
 //! The file source: follows files by name through rotation and truncation.
 //!
-//! `discover` finds the files that the patterns name, `identity` tells which is which, `adopt`
-//! decides whether a file is known, `rotation` knows what rotation does to names and copies, `follow` is the loop that owns all of them, `pump` moves lines
-//! of one file into one sink's queue, `tail` is what one blocking read does, `watch` brings hints.
+//! `pattern` reads what is configured, `discover` finds the files that it names, `identity` tells which is which, `adopt`
+//! decides whether a file is known, `intake` does so for many at once, `rotation` knows what rotation
+//! does to names and copies. `follow` is the loop that owns all of them, `pump` moves lines of one
+//! file into one sink's queue, `tail` is what one blocking read does, `watch` brings hints.
 
 mod adopt;
 mod discover;
@@ -10,6 +11,8 @@ mod follow;
 mod found;
 mod generation;
 mod identity;
+mod intake;
+mod pattern;
 mod pump;
 mod rotation;
 mod tail;
@@ -21,7 +24,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-pub use discover::PatternError;
+pub use pattern::PatternError;
 
 use super::{Common, SourceContext, SourceError};
 use crate::checkpoint::StreamRecord;
@@ -38,6 +41,12 @@ pub struct FileConfig {
     pub follow: Follow,
     /// What the lines' `_source` is.
     pub label: Label,
+    /// Names and paths that are left out although a pattern names them.
+    pub exclude: Vec<String>,
+    /// Files older than this at their first sight are read from their end.
+    pub ignore_older: Option<Duration>,
+    /// How changes are noticed.
+    pub watch: WatchMode,
     /// How long the handle of a renamed or deleted file is kept after its end was reached.
     pub rotate_grace: Duration,
     /// How long the position of a file that is gone is remembered.
@@ -53,6 +62,17 @@ pub enum Start {
     End,
     /// At the last so many lines.
     LastLines(u64),
+}
+
+/// How changes of files are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchMode {
+    /// By events where the file system has them, by looking where it has not.
+    Auto,
+    /// By events, and by looking at files in turn.
+    Events,
+    /// By looking at every file once a second.
+    Poll,
 }
 
 /// Whether a source goes on when it has read what is there.
@@ -87,7 +107,15 @@ pub(super) async fn run(
 /// # Errors
 /// [`PatternError`] says what is wrong with it.
 pub fn check_pattern(text: &str) -> Result<(), PatternError> {
-    discover::Pattern::parse(text).map(drop)
+    pattern::Pattern::parse(text).map(drop)
+}
+
+/// True where a glob of files to leave out can be understood.
+///
+/// # Errors
+/// [`PatternError`] says what is wrong with it.
+pub fn check_exclude(text: &str) -> Result<(), PatternError> {
+    pattern::Exclude::parse(&[text.to_owned()]).map(drop)
 }
 
 /// A file's device and inode number.

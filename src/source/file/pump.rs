@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,7 +35,7 @@ pub(super) struct Cursor {
 /// Where the file is, in case it has to be opened.
 #[derive(Clone, Debug)]
 pub(super) struct Location {
-    pub(super) path: std::path::PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) inode: Inode,
 }
 
@@ -270,7 +271,7 @@ fn parts(
 }
 
 /// Opens the file by its path or, where another one is there now, by its inode in the same folder.
-fn locate(location: &Location) -> io::Result<Option<Arc<File>>> {
+pub(super) fn locate(location: &Location) -> io::Result<Option<Arc<File>>> {
     let is_it = |file: &File| Inode::of(file).is_ok_and(|inode| inode == location.inode);
     match open(&location.path) {
         Ok(file) if is_it(&file) => return Ok(Some(Arc::new(file))),

@@ -2,7 +2,8 @@
 //! go unseen.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,16 @@ use std::time::SystemTime;
 use super::Inode;
 use super::found::Found;
 use super::identity::{Head, guard_at};
+use super::pump::{Location, locate};
 use super::tail::Place;
 use crate::checkpoint::StreamRecord;
 
 /// A generation that is read now, as far as deciding on its copies needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Living {
-    pub(super) record: StreamRecord,
+    pub(super) record: Arc<StreamRecord>,
     pub(super) file: Option<Arc<File>>,
+    pub(super) location: Location,
     pub(super) places: Vec<Place>,
 }
 
@@ -32,10 +35,14 @@ pub(super) enum CopyOf {
 
 /// Tells a copy from a file of its own. Only names that rotation gives can be copies.
 pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
-    if found.len == 0 || !is_sibling(Path::new(&other.record.path), &found.path) {
+    if found.len == 0 || !is_sibling(Path::new(&*other.record.path), &found.path) {
         return Ok(CopyOf::No);
     }
-    let Some(original) = &other.file else {
+    let original = other
+        .file
+        .clone()
+        .map_or_else(|| locate(&other.location), |it| Ok(Some(it)))?;
+    let Some(original) = &original else {
         return Ok(CopyOf::No);
     };
     let len = original.metadata()?.len();
@@ -115,12 +122,14 @@ fn born(file: &File) -> Option<SystemTime> {
 
 /// The named path that a file at `path` was at before it was rotated; `path` itself where there is
 /// none.
-pub(super) fn named_path(path: PathBuf, named: &HashSet<PathBuf>) -> PathBuf {
-    if named.contains(&path) {
+pub(super) fn named_path(path: PathBuf, named: &HashMap<OsString, u64>) -> PathBuf {
+    if named.contains_key(path.as_os_str()) {
         return path;
     }
-    let base = named.iter().find(|base| is_sibling(base, &path));
-    base.cloned().unwrap_or(path)
+    let mut bases = bases(&path).into_iter();
+    bases
+        .find(|base| named.contains_key(base.as_os_str()))
+        .unwrap_or(path)
 }
 
 /// The paths that rotation may have made `path` from: [`is_sibling`] holds for each of them.
@@ -128,7 +137,9 @@ pub(super) fn bases(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
         return Vec::new();
     };
-    let cut = |at: usize| name[at..].starts_with(['.', '-']) && at > 0;
+    // Of very many names most are never given by rotation: told without an allocation.
+    let digit_at = |at: usize| name.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let cut = |at: usize| name[at..].starts_with(['.', '-']) && at > 0 && digit_at(at + 1);
     let cuts = name.char_indices().map(|(at, _)| at).filter(|at| cut(*at));
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let names = cuts.flat_map(|at| {

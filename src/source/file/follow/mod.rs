@@ -1,13 +1,18 @@
-//! The loop of one file source: it owns every generation and starts pumps where something changed.
-//! `reconcile` compares what is known with what is there, `take_in` adds files, `outcome` decides what a pump's return
-//! means, `upkeep` does what is due every second.
+//! The loop of one file source: it owns every file and starts pumps where something changed.
+//!
+//! `reconcile` compares what is known with what is there, `take_in` adds files, `sleep` keeps those
+//! small of which nothing is to be read, `outcome` decides what a pump's return means, `sweep` finds
+//! changes that no event told of, `upkeep` does what is due every second.
 
 mod outcome;
 mod reconcile;
+mod sleep;
+mod sweep;
 mod take_in;
 mod upkeep;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +20,14 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::adopt::Registry;
-use super::discover::{Match, Pattern, PatternError, Scanner};
-use super::generation::{Generation, GenerationId, Phase};
+use super::discover::{Match, Scanner};
+use super::generation::{Generation, GenerationId, Phase, Sleeper};
+use super::pattern::{Exclude, Pattern, PatternError};
 use super::pump::{LastLine, Pump, Pumped, on_pool};
-use super::watch::{Hints, Watch};
+use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
 use crate::framing::Pool;
 use crate::source::{Common, SourceContext, SourceError};
@@ -29,20 +35,18 @@ use crate::source::{Common, SourceContext, SourceError};
 /// How often it looks whatever the hints say.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Two looks that hints ask for are at least this far apart.
+/// Between two looks that hints ask for there is at least this, and [`LOOK_SHARE`] times what the
+/// last one took: names that change all the time in a huge directory must not cost a core.
 const LOOK_PACE: Duration = Duration::from_millis(10);
 
-/// Files read at the same time.
+/// See [`LOOK_PACE`].
+const LOOK_SHARE: u32 = 10;
+
+/// Files read at the same time for one sink.
 const PUMPS_MAX: usize = 64;
 
-/// Files kept open; of more, those that were quiet longest are closed.
+/// Files kept open; of more, those that nothing is written to are closed.
 const OPEN_MAX: usize = 512;
-
-/// A file that was quiet for so long is closed.
-const CLOSE_AFTER: Duration = Duration::from_secs(300);
-
-/// Files whose state is asked for at each look, in turn, beside those with events.
-const STATS_PER_LOOK: usize = 200;
 
 type Running = BoxFuture<'static, (GenerationId, usize, Pumped)>;
 
@@ -55,22 +59,44 @@ pub(super) struct FileSource {
     registry: Option<Registry>,
     scanner: Option<Scanner>,
     watch: Watch,
-    /// True where events can be missed everywhere, so that every file is looked at.
-    unwatched: bool,
+    /// Where changes bring no events.
+    polled: Polled,
+    /// True where events were lost: every file is looked at once.
+    lost_events: bool,
+    /// Files that are read, kept open or being moved. A file is here or in `sleepers`.
     generations: HashMap<GenerationId, Generation>,
+    /// Files of which nothing is to be read now.
+    sleepers: HashMap<GenerationId, Sleeper>,
+    /// Those of the sleepers that have something unread, in the order in which they are read.
+    backlog: VecDeque<GenerationId>,
+    /// Generations that were read to their end and may fall asleep once that is settled.
+    drowsy: VecDeque<GenerationId>,
     by_inode: HashMap<Inode, GenerationId>,
-    paths: HashMap<PathBuf, Named>,
+    paths: HashMap<Arc<Path>, Named>,
+    /// What events call files that are named through symbolic links.
+    aliases: HashMap<PathBuf, GenerationId>,
+    /// How many of the named files have a stem; only where files are labelled by it.
+    stems: HashMap<OsString, usize>,
     next_id: GenerationId,
-    ready: VecDeque<(GenerationId, usize)>,
+    /// Which files wait for a read, per outlet.
+    ready: Vec<VecDeque<GenerationId>>,
+    /// How many files are read, per outlet.
+    running: Vec<usize>,
     later: HashMap<(GenerationId, usize), Instant>,
     pumps: FuturesUnordered<Running>,
+    /// Generations that are not in the journal yet: none of their lines may be sent.
+    unwritten: HashSet<GenerationId>,
+    /// True while the journal cannot be written.
+    journal_fails: bool,
     /// Paths that could not be read; each is said once and tried again.
     troubles: HashMap<PathBuf, String>,
     /// Files that cannot be judged yet; they are considered again at each look.
     undecided: Vec<Match>,
-    /// Paths whose `stat` is due, in turn.
-    round: VecDeque<PathBuf>,
+    /// Files whose `stat` is due, in turn.
+    round: Vec<GenerationId>,
     look_at: Instant,
+    /// When the last look ended, and what it took.
+    looked_last: (Instant, Duration),
     looked: bool,
 }
 
@@ -88,75 +114,93 @@ impl FileSource {
         cx: SourceContext,
     ) -> Result<Self, PatternError> {
         let patterns = config.paths.iter().map(|text| Pattern::parse(text));
-        let scanner = Scanner::new(patterns.collect::<Result<_, _>>()?);
+        let patterns = patterns.collect::<Result<_, _>>()?;
+        let scanner = Scanner::new(patterns, Exclude::parse(&config.exclude)?);
+        let now = Instant::now();
+        let outlets = cx.outlets.len();
         Ok(Self {
+            watch: Watch::new(config.watch),
             common,
             config,
             cx,
             pool: Pool::default(),
             registry: None,
             scanner: Some(scanner),
-            watch: Watch::new(),
-            unwatched: false,
+            polled: Polled::default(),
+            lost_events: false,
             generations: HashMap::new(),
+            sleepers: HashMap::new(),
+            backlog: VecDeque::new(),
+            drowsy: VecDeque::new(),
             by_inode: HashMap::new(),
             paths: HashMap::new(),
+            aliases: HashMap::new(),
+            stems: HashMap::new(),
             next_id: 0,
-            ready: VecDeque::new(),
+            ready: vec![VecDeque::new(); outlets],
+            running: vec![0; outlets],
             later: HashMap::new(),
             pumps: FuturesUnordered::new(),
+            unwritten: HashSet::new(),
+            journal_fails: false,
             troubles: HashMap::new(),
             undecided: Vec::new(),
-            round: VecDeque::new(),
-            look_at: Instant::now(),
+            round: Vec::new(),
+            look_at: now,
+            looked_last: (now, Duration::ZERO),
             looked: false,
         })
     }
 
     pub(super) async fn run(mut self) -> Result<(), SourceError> {
         let shutdown = self.cx.shutdown.clone();
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
             ended = self.follow() => ended,
-        }
+        };
+        self.note_lengths();
+        ended
     }
 
     async fn follow(&mut self) -> Result<(), SourceError> {
-        let sinks: Vec<_> = self
-            .cx
-            .outlets
-            .iter()
-            .map(|outlet| outlet.sink.clone())
-            .collect();
+        let outlets = self.cx.outlets.iter();
+        let sinks: Vec<_> = outlets.map(|outlet| outlet.sink.clone()).collect();
         let (source, checkpoints) = (self.common.name.clone(), self.cx.checkpoints.clone());
         let forget_after = self.config.forget_after;
-        let load = on_pool(move || Registry::new(source, sinks, checkpoints, forget_after));
-        self.registry = Some(load.await.map_err(SourceError::Checkpoint)?);
+        let load = on_pool(move || Ok(Registry::new(source, sinks, checkpoints, forget_after)));
+        self.registry = Some(load.await.map_err(SourceError::Io)?);
         self.look().await?;
         self.looked = true;
+        self.tell_gone();
         self.report_first_attempt();
         loop {
+            self.settle_down();
             self.start_pumps();
             if self.is_over() {
                 return Ok(());
             }
-            let wake = self
-                .later
-                .values()
-                .min()
-                .copied()
-                .unwrap_or(self.look_at)
-                .min(self.look_at);
+            let wake = self.wake_at();
             tokio::select! {
                 biased;
                 Some((id, outlet, pumped)) = self.pumps.next(), if !self.pumps.is_empty() => {
+                    self.running[outlet] -= 1;
                     self.pumped(id, outlet, pumped).await?;
                 }
                 hints = self.watch.hints() => self.hinted(hints),
-                () = tokio::time::sleep_until(wake.into()) => self.wake().await?,
+                () = tokio::time::sleep_until(wake.into()) => self.wake_up().await?,
             }
         }
+    }
+
+    /// When something is due next.
+    fn wake_at(&self) -> Instant {
+        /// How soon it is looked whether what was read is settled, while files wait for that.
+        const SETTLED_CHECK: Duration = Duration::from_millis(20);
+        let paced = self.later.values().min().copied();
+        let settled = (!self.backlog.is_empty()).then(|| Instant::now() + SETTLED_CHECK);
+        let due = [paced, settled].into_iter().flatten();
+        due.fold(self.look_at, Instant::min)
     }
 
     /// Says once how the first look went: a failure where nothing can be read yet. What cannot be
@@ -166,7 +210,7 @@ impl FileSource {
         let report = std::mem::replace(&mut self.cx.first_attempt, unused);
         let mut troubles: Vec<_> = self.troubles.values().cloned().collect();
         troubles.sort();
-        let found = !self.generations.is_empty();
+        let found = !(self.generations.is_empty() && self.sleepers.is_empty());
         let outcome = match self.config.follow {
             _ if found => Ok(()),
             Follow::Forever if troubles.is_empty() => Ok(()),
@@ -185,34 +229,37 @@ impl FileSource {
     }
 
     fn is_over(&self) -> bool {
-        let all_closed = !self.generations.is_empty()
-            && self
-                .generations
-                .values()
-                .all(|it| it.places.iter().all(|slot| slot.closed));
-        let all_read = self.config.follow == Follow::UntilEnd && self.generations.is_empty();
-        (all_closed || all_read) && self.pumps.is_empty()
+        let closed = self
+            .cx
+            .outlets
+            .iter()
+            .all(|outlet| outlet.sender.is_closed());
+        let nothing_left = self.generations.is_empty() && self.sleepers.is_empty();
+        let all_read = self.config.follow == Follow::UntilEnd && nothing_left;
+        (closed || all_read) && self.pumps.is_empty()
     }
 
-    /// Starts what waits for its turn.
+    /// Starts what waits for its turn. A sink that takes nothing holds up its own reads alone.
     fn start_pumps(&mut self) {
         let most = if self.config.follow == Follow::UntilEnd {
             1
         } else {
             PUMPS_MAX
         };
-        let mut blocked = VecDeque::new();
-        while self.pumps.len() < most
-            && let Some((id, outlet)) = self.ready.pop_front()
-        {
-            if !self.start_pump(id, outlet) {
-                blocked.push_back((id, outlet));
+        for outlet in 0..self.ready.len() {
+            let mut blocked = VecDeque::new();
+            while self.running[outlet] < most
+                && let Some(id) = self.ready[outlet].pop_front()
+            {
+                if !self.start_pump(id, outlet) {
+                    blocked.push_back(id);
+                }
             }
+            self.ready[outlet].append(&mut blocked);
         }
-        self.ready.append(&mut blocked);
     }
 
-    /// Starts one pump; false where another generation must be drained first.
+    /// Starts one pump; false where something must be done before.
     fn start_pump(&mut self, id: GenerationId, outlet: usize) -> bool {
         let Some(generation) = self.generations.get(&id) else {
             return true;
@@ -220,7 +267,8 @@ impl FileSource {
         let before = generation
             .after
             .and_then(|before| self.generations.get(&before));
-        if before.is_some_and(|before| !before.places[outlet].drained) {
+        let waits = before.is_some_and(|before| !before.places[outlet].drained);
+        if waits || self.unwritten.contains(&id) {
             return false;
         }
         let tail = match self.config.follow {
@@ -242,6 +290,7 @@ impl FileSource {
         let slot = &mut self.generations.get_mut(&id).expect("just found").places[outlet];
         slot.queued = false;
         if let Some(cursor) = slot.cursor.take() {
+            self.running[outlet] += 1;
             self.pumps
                 .push(async move { (id, outlet, pump.run(cursor).await) }.boxed());
         }
@@ -262,13 +311,15 @@ impl FileSource {
         } else if slot.not_before <= now {
             slot.queued = true;
             self.later.remove(&(id, outlet));
-            self.ready.push_back((id, outlet));
+            self.ready[outlet].push_back(id);
         } else {
             self.later.insert((id, outlet), slot.not_before);
         }
     }
 
+    /// Asks for a read of a file for every sink; one that sleeps is woken.
     fn want_all(&mut self, id: GenerationId, now: Instant) {
+        self.wake(id);
         for outlet in 0..self.cx.outlets.len() {
             self.want(id, outlet, now);
         }
@@ -278,7 +329,8 @@ impl FileSource {
         let now = Instant::now();
         let mut unknown = false;
         for path in &hints.written {
-            match self.paths.get(path).map(|named| named.generation) {
+            let named = self.paths.get(path.as_path()).map(|named| named.generation);
+            match named.or_else(|| self.aliases.get(path).copied()) {
                 Some(id) => self.want_all(id, now),
                 None => unknown = true,
             }
@@ -293,14 +345,16 @@ impl FileSource {
                 self.want_all(id, now);
             }
         }
-        if hints.names {
-            let earliest = now + LOOK_PACE;
-            self.look_at = self.look_at.min(earliest);
+        self.lost_events |= hints.lost;
+        if hints.names || hints.lost {
+            let (ended, took) = self.looked_last;
+            let earliest = ended + LOOK_PACE.max(took * LOOK_SHARE).min(LOOK_INTERVAL);
+            self.look_at = self.look_at.min(earliest.max(now));
         }
     }
 
     /// Does what is due: paced reads, and the regular look.
-    async fn wake(&mut self) -> Result<(), SourceError> {
+    async fn wake_up(&mut self) -> Result<(), SourceError> {
         let now = Instant::now();
         let due = self
             .later
@@ -319,7 +373,29 @@ impl FileSource {
             self.look_after_files(now);
             self.save_records().await;
         }
-        self.look_at = Instant::now() + LOOK_INTERVAL;
+        let ended = Instant::now();
+        self.looked_last = (ended, ended - now);
+        self.look_at = ended + LOOK_INTERVAL;
+        Ok(())
+    }
+
+    /// Journals what was decided. While that cannot be done, what it is about is not read: its lines
+    /// would be sent again after a restart.
+    async fn write_decisions(&mut self) -> Result<(), SourceError> {
+        let written = self.with_registry(|registry| Ok(registry.write())).await;
+        match written.map_err(SourceError::Io)? {
+            Ok(()) => {
+                self.unwritten.clear();
+                if std::mem::take(&mut self.journal_fails) {
+                    info!(source = %self.common.name, "new files are taken in again");
+                }
+            }
+            Err(error) if !std::mem::replace(&mut self.journal_fails, true) => error!(
+                source = %self.common.name, %error,
+                "cannot write the checkpoint journal: new files wait until it can be"
+            ),
+            Err(_) => {}
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::{FileSource, LOOK_INTERVAL};
+use crate::checkpoint::StreamRecord;
 use crate::model::Ledger;
 use crate::source::SourceError;
 use crate::source::file::Follow;
@@ -61,12 +62,18 @@ impl FileSource {
 
     /// A generation that gets no new lines ends once every sink has all of it.
     fn caught_up(&mut self, id: GenerationId) {
-        let Some(generation) = self.generations.get(&id) else {
+        let Some(generation) = self.generations.get_mut(&id) else {
             return;
         };
+        if !generation.is_drained() {
+            return;
+        }
         let last = generation.phase == Phase::Ending || self.config.follow == Follow::UntilEnd;
-        if last && generation.is_drained() {
+        let first = !std::mem::replace(&mut generation.caught_up, true);
+        if last {
             self.end(id);
+        } else if first && generation.phase == Phase::Current {
+            self.drowsy.push_back(id);
         }
     }
 
@@ -88,6 +95,7 @@ impl FileSource {
         );
         cursor.ledger = Ledger::new(Arc::clone(cursor.ledger.key()), committed);
         cursor.place = place;
+        generation.places[outlet].place = place;
         // Whatever interrupted it may do so again: not at full speed.
         let now = Instant::now();
         generation.places[outlet].not_before = now + LOOK_INTERVAL;
@@ -106,16 +114,13 @@ impl FileSource {
             return Ok(());
         };
         let (path, inode) = (generation.path.clone(), generation.inode);
-        let cursors = generation.places.iter();
-        let places: Vec<Place> = cursors
-            .filter_map(|slot| Some(slot.cursor.as_ref()?.place))
-            .collect();
+        let places = generation.places();
         let (record, at) = (generation.record.clone(), path.clone());
         let unread = generation
             .len
             .saturating_sub(places.iter().map(|it| it.offset).min().unwrap_or(0));
         let search = on_pool(move || Ok((Found::look(&at), find_copy(&at, &record, &places))));
-        let (there, copy) = search.await.map_err(SourceError::Checkpoint)?;
+        let (there, copy) = search.await.map_err(SourceError::Io)?;
         info!(
             source = %self.common.name, path = %path.display(), dev = inode.dev, ino = inode.ino,
             outlet = %self.cx.outlets[outlet].sink, ?change,
@@ -136,18 +141,18 @@ impl FileSource {
             Ok(Some(found)) if found.inode == inode => {
                 let begin = move |registry: &mut Registry| {
                     let (place, hole) = Place::behind_hole(&found.file)?;
-                    Ok((registry.begin(found, place)?, hole))
+                    Ok((registry.begin(found, place), hole))
                 };
                 let begun = self.with_registry(begin).await;
-                let (adopted, hole) = begun.map_err(SourceError::Checkpoint)?;
+                let (adopted, hole) = begun.map_err(SourceError::Io)?;
                 if hole > 0 {
                     warn!(
                         source = %self.common.name, path = %path.display(), bytes = hole,
                         "the writer left a hole when its file was truncated: it is passed over"
                     );
                 }
-                let generation = self.add(adopted, after);
-                self.name(path, generation, entry_ino);
+                let generation = self.add_awake(adopted, after);
+                self.name(path, generation, entry_ino, None);
             }
             Ok(_) => {}
             Err(error) => self.trouble(&path, &error.to_string()),
@@ -166,10 +171,11 @@ impl FileSource {
         self.by_inode.insert(copy.inode, id);
         generation.inode = copy.inode;
         generation.file = Some(copy.file);
-        generation.record.path = copy.path.display().to_string();
-        generation.record.dev = copy.inode.dev;
-        generation.record.ino = copy.inode.ino;
-        generation.path = copy.path;
+        let record = Arc::make_mut(&mut generation.record);
+        record.path = copy.path.to_string_lossy().into();
+        record.dev = copy.inode.dev;
+        record.ino = copy.inode.ino;
+        generation.path = copy.path.as_path().into();
         generation.unsaved = true;
         generation.replaced(now, self.config.rotate_grace);
         self.want_all(id, now);
@@ -181,10 +187,7 @@ impl FileSource {
         let Some(generation) = self.generations.get_mut(&id) else {
             return;
         };
-        let offset = generation.places[outlet]
-            .cursor
-            .as_ref()
-            .map_or(0, |cursor| cursor.place.offset);
+        let offset = generation.places[outlet].place.offset;
         let unread = generation.len.saturating_sub(offset);
         let path = generation.path.clone();
         generation.places[outlet].closed = true;
@@ -214,8 +217,9 @@ impl FileSource {
         if self.by_inode.get(&generation.inode) == Some(&id) {
             self.by_inode.remove(&generation.inode);
         }
-        let mut record = generation.record;
+        let mut record = StreamRecord::clone(&generation.record);
         record.ended = true;
+        record.len = generation.len;
         if let Err(error) = self.cx.checkpoints.register(vec![record], Vec::new()) {
             warn!(source = %self.common.name, %error, "cannot note the end of a file");
         }

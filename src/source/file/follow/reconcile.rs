@@ -1,20 +1,23 @@
 //! Reconciling: what is there against what is known. Hints may lie, this may not.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::info;
 
-use super::{FileSource, Named, STATS_PER_LOOK};
+use super::FileSource;
 use crate::source::SourceError;
+use crate::source::file::Label;
 use crate::source::file::adopt::Registry;
-use crate::source::file::discover::{Match, Scanner};
+use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, Phase};
+use crate::source::file::intake::alias_of;
 use crate::source::file::pump::on_pool;
-use crate::source::file::{Inode, open};
+use crate::source::file::rotation::bases;
 
 impl FileSource {
     /// Looks which files are there, and reconciles.
@@ -25,14 +28,12 @@ impl FileSource {
         let looked = on_pool(move || {
             let found = scanner.look();
             let dirs = found.is_some().then(|| scanner.dirs());
-            Ok((scanner, found, dirs))
+            let missing = scanner.missing();
+            Ok((scanner, found, dirs, missing))
         });
-        let (scanner, found, dirs) = looked.await.map_err(SourceError::Checkpoint)?;
-        if let Some(dirs) = dirs {
-            self.unwatched = !self.watch.set(&dirs);
-        }
-        self.note_missing(&scanner);
+        let (scanner, found, dirs, missing) = looked.await.map_err(SourceError::Io)?;
         self.scanner = Some(scanner);
+        self.note_missing(missing);
         if let Some(matches) = found {
             let before = if self.looked {
                 HashMap::new()
@@ -44,24 +45,18 @@ impl FileSource {
         for candidate in std::mem::take(&mut self.undecided) {
             self.consider(candidate, &mut HashMap::new()).await?;
         }
-        self.sweep().await
+        if let Some(mut dirs) = dirs {
+            // A link's target changes in the directory where it lies.
+            let targets = self.aliases.keys().filter_map(|alias| alias.parent());
+            dirs.extend(targets.map(Path::to_owned));
+            self.polled = self.watch.set(&dirs);
+        }
+        self.sweep().await?;
+        self.write_decisions().await
     }
 
     /// Says which literal paths are not there.
-    fn note_missing(&mut self, scanner: &Scanner) {
-        let literal = scanner
-            .patterns()
-            .iter()
-            .filter(|pattern| pattern.is_literal());
-        let missing: Vec<(PathBuf, Option<String>)> = literal
-            .map(|pattern| {
-                let error = pattern.path().metadata().err();
-                (
-                    pattern.path().to_owned(),
-                    error.map(|error| error.to_string()),
-                )
-            })
-            .collect();
+    fn note_missing(&mut self, missing: Vec<(PathBuf, Option<String>)>) {
         for (path, error) in missing {
             match error {
                 Some(error) if !self.looked => self.trouble(&path, &error),
@@ -79,25 +74,19 @@ impl FileSource {
         mut before: HashMap<PathBuf, GenerationId>,
     ) -> Result<(), SourceError> {
         let now = Instant::now();
-        let is_new = |it: &&Match| {
-            self.paths
-                .get(&it.path)
-                .is_none_or(|named| named.entry_ino != it.entry_ino)
-        };
-        let candidates: Vec<Match> = matches.iter().filter(is_new).cloned().collect();
-        let there: HashSet<PathBuf> = matches.into_iter().map(|it| it.path).collect();
-        let gone: Vec<PathBuf> = self
-            .paths
-            .keys()
-            .filter(|path| !there.contains(*path))
-            .cloned()
-            .collect();
-        for path in gone {
-            if let Some(named) = self.paths.remove(&path) {
-                before.insert(path, named.generation);
-            }
+        if self.config.label == Label::FileStem {
+            self.count_stems(&matches);
         }
-        for candidate in candidates {
+        self.note_gone(&matches, &mut before);
+        let paths = &self.paths;
+        let is_new = |it: &Match| {
+            let named = paths.get(it.path.as_path());
+            named.is_none_or(|named| named.entry_ino != it.entry_ino)
+        };
+        let candidates: Vec<Match> = matches.into_iter().filter(is_new).collect();
+        let (alone, mut beside) = self.apart(candidates, &before);
+        beside.extend(self.take_in_all(alone).await?);
+        for candidate in beside {
             self.consider(candidate, &mut before).await?;
         }
         let named: HashSet<GenerationId> = self.paths.values().map(|it| it.generation).collect();
@@ -107,15 +96,65 @@ impl FileSource {
         Ok(())
     }
 
+    /// Takes note of the paths that are not there any more, and which files had them.
+    fn note_gone(&mut self, matches: &[Match], before: &mut HashMap<PathBuf, GenerationId>) {
+        if self.paths.is_empty() {
+            return;
+        }
+        let there: HashSet<&OsStr> = matches.iter().map(|it| it.path.as_os_str()).collect();
+        let gone = self
+            .paths
+            .keys()
+            .filter(|path| !there.contains(path.as_os_str()));
+        for path in gone.cloned().collect::<Vec<_>>() {
+            if let Some(named) = self.paths.remove(&path) {
+                self.aliases.retain(|_, id| *id != named.generation);
+                before.insert(path.to_path_buf(), named.generation);
+            }
+        }
+    }
+
+    /// Tells the candidates that can be judged by themselves, many at a time, from those that must
+    /// be judged beside what was at their path or what rotation may have made them from.
+    fn apart(
+        &self,
+        candidates: Vec<Match>,
+        before: &HashMap<PathBuf, GenerationId>,
+    ) -> (Vec<Match>, Vec<Match>) {
+        let rotated = |it: &Match| !bases(&it.path).is_empty();
+        let mut new: HashSet<OsString> = HashSet::new();
+        if candidates.iter().any(rotated) {
+            new.extend(candidates.iter().map(|it| it.path.clone().into_os_string()));
+        }
+        let is_named =
+            |base: &PathBuf| self.paths.contains_key(&**base) || new.contains(base.as_os_str());
+        let is_alone = |it: &Match| {
+            let known = self.paths.contains_key(&*it.path) || before.contains_key(&it.path);
+            !known && (new.is_empty() || !bases(&it.path).iter().any(is_named))
+        };
+        let by_itself = before.is_empty();
+        candidates
+            .into_iter()
+            .partition(|it| by_itself && is_alone(it))
+    }
+
+    /// Counts the files of each stem: those that share one are labelled with their folder.
+    fn count_stems(&mut self, matches: &[Match]) {
+        self.stems.clear();
+        for stem in matches.iter().filter_map(|it| it.path.file_stem()) {
+            *self.stems.entry(stem.to_owned()).or_default() += 1;
+        }
+    }
+
     /// Takes in a path that is new or names another file than before.
-    async fn consider(
+    pub(super) async fn consider(
         &mut self,
         candidate: Match,
         before: &mut HashMap<PathBuf, GenerationId>,
     ) -> Result<(), SourceError> {
         let path = candidate.path.clone();
         let own = Arc::clone(&self.cx.own_files);
-        let looked = on_pool(move || Ok(Found::look(&path)?.map(|it| (is_own(&it, &own), it))));
+        let looked = on_pool(move || Ok(Found::look(&path)?.map(|it| (it.is_own(&own), it))));
         let found = match looked.await {
             Ok(Some((false, found))) => found,
             Ok(Some((true, _))) => return Ok(()),
@@ -129,29 +168,23 @@ impl FileSource {
             }
         };
         self.relief(&candidate.path);
-        let old = self
-            .paths
-            .get(&candidate.path)
-            .map(|named| named.generation);
+        let old = self.at_path(&candidate.path);
         if let Some(id) = self.by_inode.get(&found.inode).copied() {
             // It moved here, or it has two names; either way it is read once.
-            let entry_ino = candidate.entry_ino;
-            self.paths.insert(
-                candidate.path.clone(),
-                Named {
-                    generation: id,
-                    entry_ino,
-                },
-            );
+            let path: Arc<Path> = candidate.path.as_path().into();
+            let alias = alias_of(&candidate, found.inode);
+            self.name(Arc::clone(&path), id, candidate.entry_ino, alias);
+            self.wake(id);
             if let Some(generation) = self.generations.get_mut(&id) {
                 // It has a name that is asked for, so it is not at its end.
                 generation.phase = Phase::Current;
                 if before.values().any(|moved| *moved == id) {
-                    generation.path = candidate.path.clone();
-                    generation.record.path = candidate.path.display().to_string();
+                    Arc::make_mut(&mut generation.record).path = path.to_string_lossy().into();
+                    generation.path = path;
                     generation.unsaved = true;
                 }
             }
+            self.want_all(id, Instant::now());
         } else {
             let after = old.or_else(|| before.get(&candidate.path).copied());
             self.take_in(found, &candidate, after).await?;
@@ -177,7 +210,8 @@ impl FileSource {
         result
     }
 
-    fn replaced(&mut self, id: GenerationId, now: Instant) {
+    pub(super) fn replaced(&mut self, id: GenerationId, now: Instant) {
+        self.wake(id);
         let Some(generation) = self.generations.get_mut(&id) else {
             return;
         };
@@ -186,71 +220,14 @@ impl FileSource {
         }
         info!(
             source = %self.common.name, path = %generation.path.display(),
-            dev = generation.inode.dev, ino = generation.inode.ino,
+            dev = generation.inode.dev, ino = generation.inode.ino, len = generation.len,
             "file was renamed or deleted: the rest of it is read"
         );
         generation.replaced(now, self.config.rotate_grace);
         self.want_all(id, now);
     }
 
-    /// Asks for the state of some files in turn, in case an event was lost.
-    async fn sweep(&mut self) -> Result<(), SourceError> {
-        let count = if self.unwatched {
-            usize::MAX
-        } else {
-            STATS_PER_LOOK
-        };
-        if self.round.is_empty() {
-            self.round.extend(self.paths.keys().cloned());
-        }
-        let count = count.min(self.round.len());
-        let asked: Vec<(GenerationId, PathBuf, Inode, u64)> = self
-            .round
-            .drain(..count)
-            .filter_map(|path| {
-                let id = self.paths.get(&path)?.generation;
-                let generation = self.generations.get(&id)?;
-                Some((id, path, generation.inode, generation.len))
-            })
-            .collect();
-        let swept = on_pool(move || Ok(asked.into_iter().filter_map(differs).collect::<Vec<_>>()));
-        let now = Instant::now();
-        for (id, path, other_file) in swept.await.map_err(SourceError::Checkpoint)? {
-            if other_file {
-                // A symbolic link that was turned elsewhere: its directory may look as before.
-                let candidate = Match {
-                    path: path.clone(),
-                    entry_ino: self.entry_ino(&path),
-                };
-                let mut before = HashMap::new();
-                self.consider(candidate, &mut before).await?;
-                if self.paths.values().all(|named| named.generation != id) {
-                    self.replaced(id, now);
-                }
-            }
-            self.want_all(id, now);
-        }
-        Ok(())
-    }
-
     pub(super) fn entry_ino(&self, path: &Path) -> u64 {
         self.paths.get(path).map_or(0, |named| named.entry_ino)
     }
-}
-
-/// True where this process writes the file itself.
-fn is_own(found: &Found, own: &[PathBuf]) -> bool {
-    let same = |path: &PathBuf| open(path).ok().and_then(|file| Inode::of(&file).ok());
-    own.iter()
-        .any(|path| found.path.starts_with(path) || same(path) == Some(found.inode))
-}
-
-/// A file that has another length or is another file; `None` where it is as it was.
-fn differs(
-    (id, path, inode, len): (GenerationId, PathBuf, Inode, u64),
-) -> Option<(GenerationId, PathBuf, bool)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let metadata = path.metadata().ok()?;
-    let other = (metadata.dev(), metadata.ino()) != (inode.dev, inode.ino);
-    (other || metadata.len() != len).then_some((id, path, other))
 }

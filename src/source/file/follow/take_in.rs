@@ -1,25 +1,162 @@
 //! Taking files in: known streams go on, new ones begin, and what came before is read before.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{FileSource, Named, OPEN_MAX};
-use crate::model::{Ledger, Origin, StreamKey};
+use crate::source::SourceError;
 use crate::source::file::adopt::{Adopted, Decision, Registry};
 use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
-use crate::source::file::generation::{Generation, GenerationId, Phase, Slot};
-use crate::source::file::pump::{Cursor, on_pool};
+use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
+use crate::source::file::intake::{Examined, Sight, alias_of, examine_all, first_start};
+use crate::source::file::pump::{locate, on_pool};
 use crate::source::file::rotation::{Living, bases, find_missed};
-use crate::source::file::tail::Place;
-use crate::source::file::{Inode, Label, Start};
-use crate::source::{Outlet, SourceError};
+use crate::source::file::{Follow, Inode, Label, Start};
+
+/// Files looked at in one go: a blocking call cannot be aborted, so none may be long.
+const BATCH_FILES: usize = 256;
+
+/// A file that was written to more recently than this at its first sight is kept open for as long.
+const WARM_FOR: Duration = Duration::from_secs(10);
 
 impl FileSource {
+    /// Takes in files at paths of which nothing is known, and which can be judged by themselves.
+    /// Returns those that turned out to be other names of files that are read.
+    pub(super) async fn take_in_all(
+        &mut self,
+        candidates: Vec<Match>,
+    ) -> Result<Vec<Match>, SourceError> {
+        let mut candidates = candidates.into_iter();
+        let mut known = Vec::new();
+        loop {
+            let batch: Vec<Match> = candidates.by_ref().take(BATCH_FILES).collect();
+            if batch.is_empty() {
+                return Ok(known);
+            }
+            let sight = Sight {
+                living: std::mem::take(&mut self.by_inode),
+                own: Arc::clone(&self.cx.own_files),
+                start: self.start(),
+                ignore_older: self.ignore_older(),
+            };
+            let examine = move |registry: &mut Registry| {
+                let examined = examine_all(registry, &sight, batch);
+                // What cannot be journalled now stays to be, and is said at the end of the look.
+                let _ = registry.write();
+                Ok((sight.living, examined))
+            };
+            let examined = self.with_registry(examine).await;
+            let (living, examined) = examined.map_err(SourceError::Io)?;
+            self.by_inode = living;
+            for (candidate, alias, examined) in examined {
+                match examined {
+                    Examined::Known => known.push(candidate),
+                    examined => self.take(candidate, alias, examined),
+                }
+            }
+        }
+    }
+
+    /// Takes one file in as it was found to be.
+    fn take(&mut self, candidate: Match, alias: Option<PathBuf>, examined: Examined) {
+        let path: Arc<Path> = candidate.path.as_path().into();
+        match examined {
+            Examined::Failed(error) => return self.trouble(&path, &error.to_string()),
+            Examined::NotAFile => return self.trouble(&path, "not a regular file"),
+            Examined::Own => return,
+            // It is considered beside what else is there.
+            Examined::Known => return,
+            Examined::Asleep {
+                record,
+                places,
+                len,
+                doubtful,
+            } => {
+                let sleeper = Sleeper {
+                    record,
+                    path: Arc::clone(&path),
+                    places,
+                    len,
+                    after: None,
+                    doubtful,
+                };
+                let id = self.lay_down(sleeper);
+                self.name(path, id, candidate.entry_ino, alias);
+            }
+            Examined::Taken {
+                displaced,
+                decision,
+            } => {
+                let after = self.add_displaced(displaced);
+                self.decided(decision, &candidate, after, alias);
+            }
+        }
+        self.relief(&candidate.path);
+    }
+
+    /// Does what was decided on a file.
+    fn decided(
+        &mut self,
+        decision: Decision,
+        candidate: &Match,
+        after: Option<GenerationId>,
+        alias: Option<PathBuf>,
+    ) {
+        match decision {
+            Decision::Read(adopted) => {
+                let id = self.add(*adopted, after);
+                self.name(
+                    candidate.path.as_path().into(),
+                    id,
+                    candidate.entry_ino,
+                    alias,
+                );
+            }
+            Decision::Copy => debug!(
+                source = %self.common.name, path = %candidate.path.display(),
+                "a copy of a file that is read already"
+            ),
+            Decision::Later => self.undecided.push(candidate.clone()),
+        }
+    }
+
+    /// Where a file is read from that is seen for the first time: one that appears later from its
+    /// first byte.
+    fn start(&self) -> Start {
+        if self.looked {
+            Start::Beginning
+        } else {
+            self.config.start
+        }
+    }
+
+    fn ignore_older(&self) -> Option<Duration> {
+        self.config.ignore_older
+    }
+
+    /// Says what was unread of files that are nowhere to be found.
+    pub(super) fn tell_gone(&mut self) {
+        let registry = self
+            .registry
+            .as_mut()
+            .expect("it comes back from every call");
+        registry.shrink();
+        let gone = registry.gone();
+        for (record, bytes) in gone {
+            self.cx.counters.lost_bytes.add(bytes);
+            warn!(
+                source = %self.common.name, path = &*record.path, ino = record.ino, bytes,
+                "a file is gone of which something was unread: it is lost unless the file comes back"
+            );
+        }
+    }
+
     /// Takes up known streams whose files no pattern names any more: they were renamed, or copied
     /// before a truncation. What is left of them comes before the files that have their paths now.
     /// Returns the last of them for each of these paths.
@@ -27,12 +164,12 @@ impl FileSource {
         &mut self,
         matches: &[Match],
     ) -> Result<HashMap<PathBuf, GenerationId>, SourceError> {
-        let named: HashSet<PathBuf> = matches.iter().map(|it| it.path.clone()).collect();
+        let named = matches
+            .iter()
+            .map(|it| (it.path.clone().into_os_string(), it.entry_ino));
+        let named: HashMap<OsString, u64> = named.collect();
         let find = move |registry: &mut Registry| registry.adopt_moved(&named);
-        let adopted = self
-            .with_registry(find)
-            .await
-            .map_err(SourceError::Checkpoint)?;
+        let adopted = self.with_registry(find).await.map_err(SourceError::Io)?;
         let mut moved = HashMap::new();
         let until = Instant::now() + self.config.rotate_grace;
         for (path, adopted) in adopted {
@@ -41,7 +178,7 @@ impl FileSource {
                 moved_to = %adopted.found.path.display(), ino = adopted.found.inode.ino,
                 "file was rotated before: the rest of it is read first"
             );
-            let id = self.add(adopted, moved.get(&path).copied());
+            let id = self.add_awake(adopted, moved.get(&path).copied());
             if let Some(generation) = self.generations.get_mut(&id) {
                 generation.phase = Phase::Replaced { until };
             }
@@ -62,29 +199,13 @@ impl FileSource {
             Some(old) => Some(self.take_in_missed(&candidate.path, &found, old).await?),
             None => self.take_in_displaced(&found).await?,
         };
-        // What appears later is read from its first byte.
-        let start = if self.looked {
-            Start::Beginning
-        } else {
-            self.config.start
-        };
         let living = self.living(&candidate.path);
+        let start = first_start(self.start(), self.ignore_older(), &found);
+        let alias = alias_of(candidate, found.inode);
         let adopt = move |registry: &mut Registry| registry.adopt(found, start, &living);
-        let decision = self
-            .with_registry(adopt)
-            .await
-            .map_err(SourceError::Checkpoint)?;
-        let (path, entry_ino) = (candidate.path.clone(), candidate.entry_ino);
-        match decision {
-            Decision::Read(adopted) => {
-                let generation = self.add(*adopted, after);
-                self.name(path, generation, entry_ino);
-            }
-            Decision::Copy => debug!(
-                source = %self.common.name, path = %path.display(),
-                "a copy of a file that is read already"
-            ),
-            Decision::Later => self.undecided.push(candidate.clone()),
+        match self.with_registry(adopt).await {
+            Ok(decision) => self.decided(decision, candidate, after, alias),
+            Err(error) => self.trouble(&candidate.path, &error.to_string()),
         }
         Ok(())
     }
@@ -98,17 +219,22 @@ impl FileSource {
         let displaced = self
             .with_registry(move |registry| registry.displaced(&found))
             .await
-            .map_err(SourceError::Checkpoint)?;
+            .map_err(SourceError::Io)?;
+        Ok(self.add_displaced(displaced))
+    }
+
+    /// Adds what must be read before a file, oldest first. Returns the last of it.
+    fn add_displaced(&mut self, displaced: Vec<Adopted>) -> Option<GenerationId> {
         let until = Instant::now() + self.config.rotate_grace;
         let mut last = None;
         for adopted in displaced {
-            let id = self.add(adopted, last);
+            let id = self.add_awake(adopted, last);
             if let Some(generation) = self.generations.get_mut(&id) {
                 generation.phase = Phase::Replaced { until };
             }
             last = Some(id);
         }
-        Ok(last)
+        last
     }
 
     /// Takes in generations that came after `old` and were renamed away without being seen.
@@ -119,14 +245,18 @@ impl FileSource {
         present: &Found,
         old: GenerationId,
     ) -> Result<GenerationId, SourceError> {
-        let Some(handle) = self.generations.get(&old).and_then(|it| it.file.clone()) else {
+        let Some(generation) = self.generations.get(&old) else {
             return Ok(old);
         };
+        let (old_file, location) = (generation.file.clone(), generation.location());
         let mut known: HashSet<Inode> = self.by_inode.keys().copied().collect();
         known.insert(present.inode);
         let at = path.to_owned();
-        let find = on_pool(move || Ok(find_missed(&at, &handle, &known)));
-        let missed = find.await.map_err(SourceError::Checkpoint)?;
+        let find = on_pool(move || {
+            let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
+            Ok(handle.map_or_else(Vec::new, |handle| find_missed(&at, &handle, &known)))
+        });
+        let missed = find.await.map_err(SourceError::Io)?;
         let until = Instant::now() + self.config.rotate_grace;
         let mut last = old;
         for found in missed {
@@ -134,17 +264,14 @@ impl FileSource {
             let shown = found.path.clone();
             let adopt =
                 move |registry: &mut Registry| registry.adopt(found, Start::Beginning, &living);
-            let decision = self
-                .with_registry(adopt)
-                .await
-                .map_err(SourceError::Checkpoint)?;
+            let decision = self.with_registry(adopt).await.map_err(SourceError::Io)?;
             if let Decision::Read(adopted) = decision {
                 info!(
                     source = %self.common.name, path = %path.display(),
                     moved_to = %shown.display(),
                     "file came and was renamed unseen: it is read in its turn"
                 );
-                last = self.add(*adopted, Some(last));
+                last = self.add_awake(*adopted, Some(last));
                 if let Some(generation) = self.generations.get_mut(&last) {
                     generation.phase = Phase::Replaced { until };
                 }
@@ -154,27 +281,32 @@ impl FileSource {
     }
 
     /// The generations that a file at `path` may be a copy of.
-    fn living(&self, path: &Path) -> Vec<Living> {
+    fn living(&mut self, path: &Path) -> Vec<Living> {
         let bases = bases(path);
-        let named = bases.iter().filter_map(|base| self.paths.get(base));
-        let generations = named.filter_map(|named| self.generations.get(&named.generation));
-        let places = |it: &Generation| {
-            let cursors = it.places.iter();
-            cursors
-                .filter_map(|slot| Some(slot.cursor.as_ref()?.place))
-                .collect()
-        };
+        let ids: Vec<GenerationId> = bases.iter().filter_map(|base| self.at_path(base)).collect();
+        ids.iter().for_each(|id| self.wake(*id));
+        let generations = ids.iter().filter_map(|id| self.generations.get(id));
         generations
             .map(|it| Living {
                 record: it.record.clone(),
                 file: it.file.clone(),
-                places: places(it),
+                location: it.location(),
+                places: it.places(),
             })
             .collect()
     }
 
-    /// Notes what a path names.
-    pub(super) fn name(&mut self, path: PathBuf, generation: GenerationId, entry_ino: u64) {
+    /// Notes what a path names, and what events call it where that is something else.
+    pub(super) fn name(
+        &mut self,
+        path: Arc<Path>,
+        generation: GenerationId,
+        entry_ino: u64,
+        alias: Option<PathBuf>,
+    ) {
+        if let Some(alias) = alias {
+            self.aliases.insert(alias, generation);
+        }
         self.paths.insert(
             path,
             Named {
@@ -184,80 +316,85 @@ impl FileSource {
         );
     }
 
-    /// Adds a generation and asks for its first read.
-    pub(super) fn add(&mut self, adopted: Adopted, after: Option<GenerationId>) -> GenerationId {
-        let now = Instant::now();
+    /// Adds a file that was decided on: one that appears in a running process stays open, of the
+    /// many at the first look each is opened in its turn.
+    fn add(&mut self, adopted: Adopted, after: Option<GenerationId>) -> GenerationId {
+        let warm = |it: &Found| {
+            let age = SystemTime::now().duration_since(it.modified);
+            age.map_or(true, |age| age < WARM_FOR)
+        };
+        let hot_for = match self.looked {
+            true => HOT_FOR,
+            false if warm(&adopted.found) => WARM_FOR,
+            false => Duration::ZERO,
+        };
+        if self.looked || after.is_some() || !hot_for.is_zero() && self.generations.len() < OPEN_MAX
+        {
+            let id = self.add_awake(adopted, after);
+            if let Some(generation) = self.generations.get_mut(&id) {
+                generation.hot_until = Instant::now() + hot_for;
+            }
+            return id;
+        }
+        let sleeper = self.sleeper_of(&adopted, after);
+        let id = self.lay_down(sleeper);
+        self.unwritten.insert(id);
+        id
+    }
+
+    /// Adds a file that sleeps; it is woken in its turn where something of it is unread.
+    fn lay_down(&mut self, sleeper: Sleeper) -> GenerationId {
         let id = self.next_id;
         self.next_id += 1;
-        let Adopted {
-            found,
-            record,
-            places,
-        } = adopted;
-        let registry = self
-            .registry
-            .as_ref()
-            .expect("it comes back from every call");
-        let slot = |(outlet, place): (&Outlet, Place)| {
-            let key = Arc::new(registry.key(&record, &outlet.sink));
-            let ledger = Ledger::new(key, place.position());
-            Slot::new(
-                Cursor {
-                    place,
-                    ledger,
-                    next_time_ns: 0,
-                },
-                now,
-            )
-        };
-        let origin = Origin {
-            source: self.label(&found.path),
-            stream: StreamKey::new(record.id.as_str()),
-            path: Some(found.path.to_string_lossy().into()),
-            labels: Arc::clone(&self.common.labels),
-        };
-        let generation = Generation {
-            origin: Arc::new(origin),
-            path: found.path.clone(),
-            inode: found.inode,
-            // Of very many files most are quiet: they are opened when they are read.
-            file: (self.generations.len() < OPEN_MAX).then_some(found.file),
-            phase: Phase::Current,
+        self.by_inode.insert(sleeper.inode(), id);
+        if sleeper.has_unread() || self.config.follow == Follow::UntilEnd {
+            self.backlog.push_back(id);
+        }
+        self.sleepers.insert(id, sleeper);
+        id
+    }
+
+    fn sleeper_of(&self, adopted: &Adopted, after: Option<GenerationId>) -> Sleeper {
+        Sleeper {
+            record: Arc::clone(&adopted.record),
+            path: adopted.found.path.as_path().into(),
+            places: adopted.places.as_slice().into(),
+            len: adopted.found.len,
             after,
-            places: self.cx.outlets.iter().zip(places).map(slot).collect(),
-            active: now,
-            len: 0,
-            unsaved: false,
-            record,
-        };
-        self.by_inode.insert(found.inode, id);
+            doubtful: false,
+        }
+    }
+
+    /// Adds a generation and asks for its first read.
+    pub(super) fn add_awake(
+        &mut self,
+        adopted: Adopted,
+        after: Option<GenerationId>,
+    ) -> GenerationId {
+        let id = self.next_id;
+        self.next_id += 1;
+        let sleeper = self.sleeper_of(&adopted, after);
+        let mut generation = self.generation_of(sleeper);
+        generation.file = Some(adopted.found.file);
+        self.by_inode.insert(generation.inode, id);
         self.generations.insert(id, generation);
-        self.want_all(id, now);
+        self.unwritten.insert(id);
+        self.want_all(id, Instant::now());
         id
     }
 
     /// What the lines of a file are labelled with.
-    fn label(&self, path: &Path) -> Arc<str> {
-        match self.config.label {
-            Label::Source => Arc::clone(&self.common.name),
-            Label::FileStem => {
-                let stem = stem(path);
-                let others = self.paths.keys().filter(|other| *other != path);
-                match path.parent().and_then(Path::file_name) {
-                    Some(dir) if others.clone().any(|other| self::stem(other) == stem) => {
-                        format!("{}/{stem}", dir.to_string_lossy()).into()
-                    }
-                    _ => stem.into(),
-                }
+    pub(super) fn label(&self, path: &Path) -> Arc<str> {
+        if self.config.label == Label::Source {
+            return Arc::clone(&self.common.name);
+        }
+        let stem = path.file_stem().unwrap_or_default();
+        let shared = self.stems.get(stem).is_some_and(|count| *count > 1);
+        match path.parent().and_then(Path::file_name) {
+            Some(dir) if shared => {
+                format!("{}/{}", dir.to_string_lossy(), stem.to_string_lossy()).into()
             }
+            _ => stem.to_string_lossy().into(),
         }
     }
-}
-
-/// A file's name without its last extension.
-fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }

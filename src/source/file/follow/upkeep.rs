@@ -1,15 +1,19 @@
-//! Regular upkeep of the generations: grace, broken ledgers, open files, records.
+//! Regular upkeep of the generations: grace, broken ledgers, sleep, records.
 
 use std::time::Instant;
 
 use tracing::warn;
 
-use super::{CLOSE_AFTER, FileSource, OPEN_MAX};
-use crate::source::file::generation::{GenerationId, Phase};
+use super::sleep::Sleep;
+use super::{FileSource, OPEN_MAX};
+use crate::checkpoint::StreamRecord;
+use crate::source::file::adopt::now_s;
+use crate::source::file::generation::{Generation, GenerationId, Phase};
 use crate::source::file::pump::on_pool;
+use crate::source::file::tail::Place;
 
 impl FileSource {
-    /// Ends what had its grace, closes what was quiet for long, restarts what broke.
+    /// Ends what had its grace, restarts what broke, puts to sleep what is quiet.
     pub(super) fn look_after_files(&mut self, now: Instant) {
         let mut wanted = Vec::new();
         let mut broken = Vec::new();
@@ -38,34 +42,35 @@ impl FileSource {
         broken
             .into_iter()
             .for_each(|(id, outlet)| self.restart(id, outlet));
-        self.close_quiet_files(now);
+        self.rest(now);
     }
 
-    fn close_quiet_files(&mut self, now: Instant) {
-        let mut open: Vec<(Instant, GenerationId)> = self
-            .generations
-            .iter()
-            .filter(|(_, it)| it.file.is_some() && it.phase == Phase::Current)
-            .map(|(id, it)| (it.active, *id))
-            .collect();
-        open.sort_unstable();
-        let excess = open.len().saturating_sub(OPEN_MAX);
-        for (n, (active, id)) in open.into_iter().enumerate() {
-            let quiet = now.duration_since(active) >= CLOSE_AFTER;
-            if (quiet || n < excess)
-                && let Some(generation) = self.generations.get_mut(&id)
-            {
-                generation.file = None;
+    /// Puts to sleep what is not written to; of too many, those that were quiet longest.
+    fn rest(&mut self, now: Instant) {
+        let current = |it: &Generation| it.phase == Phase::Current;
+        let awake = self.generations.iter().filter(|(_, it)| current(it));
+        let mut awake: Vec<(Instant, GenerationId)> =
+            awake.map(|(id, it)| (it.hot_until, *id)).collect();
+        awake.sort_unstable();
+        let excess = awake.len().saturating_sub(OPEN_MAX);
+        for (n, (hot_until, id)) in awake.into_iter().enumerate() {
+            if hot_until > now && n >= excess {
+                break;
             }
+            if let Some(generation) = self.generations.get_mut(&id) {
+                generation.hot_until = now;
+            }
+            // What is busy is asked again at the next look.
+            let (Sleep::Sound | Sleep::Hot | Sleep::Busy) = self.fall_asleep(id, now);
         }
     }
 
     /// Journals fingerprints and paths that changed.
     pub(super) async fn save_records(&mut self) {
-        let unsaved: Vec<_> = self
+        let unsaved: Vec<StreamRecord> = self
             .generations
             .values_mut()
-            .filter_map(|it| std::mem::take(&mut it.unsaved).then(|| it.record.clone()))
+            .filter_map(|it| std::mem::take(&mut it.unsaved).then(|| record_now(&*it)))
             .collect();
         if unsaved.is_empty() {
             return;
@@ -75,5 +80,35 @@ impl FileSource {
             // The shorter fingerprint still holds.
             warn!(source = %self.common.name, %error, "cannot note a longer fingerprint");
         }
+    }
+
+    /// Journals how long the files are of which something is unread, so that it is known how much is
+    /// lost should they be gone at the next start.
+    pub(super) fn note_lengths(&mut self) {
+        let unread = |it: &&Generation| {
+            let places = it.places.iter().filter_map(|slot| slot.cursor.as_ref());
+            places.map(|it| it.ledger.committed()).any(|at| {
+                let place = Place::from_position(&at);
+                place.is_some_and(|place| place.offset < it.len)
+            })
+        };
+        let awake = self.generations.values().filter(unread).map(record_now);
+        let waiting = self.backlog.iter().filter_map(|id| self.sleepers.get(id));
+        let waiting = waiting.map(|it| StreamRecord {
+            len: it.len,
+            ..StreamRecord::clone(&it.record)
+        });
+        let records: Vec<StreamRecord> = awake.chain(waiting).collect();
+        // The process is ending: without it only a number is missing from a message.
+        let _ = self.cx.checkpoints.register(records, Vec::new());
+    }
+}
+
+/// What is to be remembered of a generation now.
+fn record_now(generation: &Generation) -> StreamRecord {
+    StreamRecord {
+        len: generation.len,
+        seen: now_s(),
+        ..StreamRecord::clone(&generation.record)
     }
 }

@@ -1,0 +1,142 @@
+//! Sweeping: asking for the state of files, in case no event told of a change.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::FileSource;
+use crate::source::SourceError;
+use crate::source::file::discover::Match;
+use crate::source::file::generation::GenerationId;
+use crate::source::file::pump::on_pool;
+use crate::source::file::tail::Place;
+use crate::source::file::watch::Polled;
+use crate::source::file::{Inode, open};
+
+/// Files whose state is asked for at each look, in turn, beside those with events.
+const STATS_PER_LOOK: usize = 200;
+
+/// What is known of a file that is asked about.
+#[derive(Debug)]
+struct Asked {
+    id: GenerationId,
+    path: Arc<Path>,
+    inode: Inode,
+    len: u64,
+    /// Where something must be unchanged, for a file that can have been written anew.
+    places: Option<Box<[Place]>>,
+}
+
+/// How a file is not as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Differs {
+    /// It grew, shrank or was written anew.
+    Content,
+    /// The path names another file.
+    Inode,
+}
+
+impl FileSource {
+    /// Looks at some files in turn, and at all of those whose changes bring no events.
+    pub(super) async fn sweep(&mut self) -> Result<(), SourceError> {
+        let ids = self.due();
+        let asked: Vec<Asked> = ids.into_iter().filter_map(|id| self.ask(id)).collect();
+        let swept = on_pool(move || {
+            let state = |it: Asked| {
+                let differs = it.differs();
+                (it, differs)
+            };
+            Ok(asked.into_iter().map(state).collect::<Vec<_>>())
+        });
+        let now = Instant::now();
+        for (asked, differs) in swept.await.map_err(SourceError::Io)? {
+            if let Some(sleeper) = self.sleepers.get_mut(&asked.id) {
+                sleeper.doubtful = false;
+            }
+            match differs {
+                None => {}
+                Some(Differs::Content) => self.want_all(asked.id, now),
+                Some(Differs::Inode) => self.turned(&asked, now).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A path names another file, and its directory may look as before: a symbolic link was turned.
+    async fn turned(&mut self, asked: &Asked, now: Instant) -> Result<(), SourceError> {
+        let path = asked.path.to_path_buf();
+        let entry_ino = self.paths.get(&*path).map_or(0, |named| named.entry_ino);
+        self.consider(Match { path, entry_ino }, &mut Default::default())
+            .await?;
+        if self
+            .paths
+            .values()
+            .all(|named| named.generation != asked.id)
+        {
+            self.replaced(asked.id, now);
+        }
+        self.want_all(asked.id, now);
+        Ok(())
+    }
+
+    /// Which files it is the turn of.
+    fn due(&mut self) -> Vec<GenerationId> {
+        let all = std::mem::take(&mut self.lost_events) || matches!(self.polled, Polled::All);
+        if all {
+            return self.paths.values().map(|named| named.generation).collect();
+        }
+        if self.round.is_empty() {
+            self.round
+                .extend(self.paths.values().map(|named| named.generation));
+        }
+        let rest = self.round.len().saturating_sub(STATS_PER_LOOK);
+        let mut due = self.round.split_off(rest);
+        if let Polled::Dirs(dirs) = &self.polled {
+            let is_polled = |path: &Path| path.parent().is_some_and(|dir| dirs.contains(dir));
+            let named = self.paths.iter().filter(|(path, _)| is_polled(path));
+            due.extend(named.map(|(_, named)| named.generation));
+            let linked = self.aliases.iter().filter(|(path, _)| is_polled(path));
+            due.extend(linked.map(|(_, id)| *id));
+        }
+        due
+    }
+
+    fn ask(&self, id: GenerationId) -> Option<Asked> {
+        if let Some(sleeper) = self.sleepers.get(&id) {
+            return Some(Asked {
+                id,
+                path: Arc::clone(&sleeper.path),
+                inode: sleeper.inode(),
+                len: sleeper.len,
+                places: sleeper.doubtful.then(|| sleeper.places.clone()),
+            });
+        }
+        let generation = self.generations.get(&id)?;
+        Some(Asked {
+            id,
+            path: Arc::clone(&generation.path),
+            inode: generation.inode,
+            len: generation.len,
+            places: None,
+        })
+    }
+}
+
+impl Asked {
+    /// How the file is not as it was; `None` where it is, or is not there. Blocks.
+    fn differs(&self) -> Option<Differs> {
+        let metadata = self.path.metadata().ok()?;
+        if (metadata.dev(), metadata.ino()) != (self.inode.dev, self.inode.ino) {
+            return Some(Differs::Inode);
+        }
+        let len = metadata.len();
+        if len != self.len {
+            return Some(Differs::Content);
+        }
+        let places = self.places.as_deref()?;
+        let file = open(&self.path).ok()?;
+        let holds = |place: &Place| place.is_held_by(&file, len).unwrap_or(true);
+        (!places.iter().all(holds)).then_some(Differs::Content)
+    }
+}
