@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::tz::TimeZone;
-use logweir::encoding::{Encoder, Format, Meta, Text, escape, gzip};
+use logweir::encoding::{
+    Compression, Compressor, Elasticsearch, Encoder, Format, Loki, Meta, Otlp, OtlpEncoding, Piece,
+    Splunk, Text, escape,
+};
 use logweir::model::{Lines, Origin, StreamKey};
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -41,35 +44,72 @@ fn origin() -> Origin {
     }
 }
 
-fn formats(c: &mut Criterion) {
-    let json = Format::Json(Meta {
+/// JSON with all that an HTTP sink adds.
+fn json() -> Format {
+    Format::json(Meta {
         host: true,
         file: true,
         offset: true,
         labels: true,
-    });
+    })
+}
+
+fn piece<'a>(origin: &'a Origin, lines: &Lines) -> Piece<'a> {
+    Piece {
+        origin,
+        time_ns: TIME_NS,
+        lines: lines.clone(),
+        is_replayable: true,
+    }
+}
+
+fn formats(c: &mut Criterion) {
     let text = Format::Text(Text {
         color: true,
         ..Text::default()
     });
+    let otlp = |encoding| {
+        Format::Otlp(Otlp {
+            encoding,
+            ..Otlp::default()
+        })
+    };
+    let index = Some("logs-app-default".to_owned());
     let cases = [
-        ("json/text", &json, CLEAN),
-        ("json/quoted", &json, QUOTED),
-        ("json/object", &json, OBJECT),
-        ("json/short", &json, "GET / 200"),
-        ("json/bare", &Format::Json(Meta::default()), CLEAN),
-        ("raw", &Format::Raw, CLEAN),
-        ("text", &text, CLEAN),
+        ("json/text", json(), CLEAN),
+        ("json/quoted", json(), QUOTED),
+        ("json/object", json(), OBJECT),
+        ("json/short", json(), "GET / 200"),
+        ("json/bare", Format::json(Meta::default()), CLEAN),
+        (
+            "elasticsearch/text",
+            Format::Elasticsearch(Elasticsearch {
+                index: index.clone(),
+            }),
+            CLEAN,
+        ),
+        (
+            "elasticsearch/object",
+            Format::Elasticsearch(Elasticsearch { index }),
+            OBJECT,
+        ),
+        ("loki", Format::Loki(Loki::default()), CLEAN),
+        ("otlp/protobuf", otlp(OtlpEncoding::Protobuf), CLEAN),
+        ("otlp/json", otlp(OtlpEncoding::Json), CLEAN),
+        ("splunk", Format::Splunk(Splunk::default()), CLEAN),
+        ("datadog", Format::Datadog, CLEAN),
+        ("raw", Format::Raw, CLEAN),
+        ("text", text, CLEAN),
     ];
     let mut group = c.benchmark_group("encode");
     for (name, format, line) in cases {
-        let encoder = Encoder::new(format, "host-1.example.com", TimeZone::UTC);
+        let encoder = Encoder::new(&format, "host-1.example.com", TimeZone::UTC);
         let (lines, origin, mut out) = (lines(line), origin(), Vec::new());
         group.throughput(Throughput::Bytes(lines.bytes().len() as u64));
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
-                encoder.append(&mut out, &origin, TIME_NS, &lines);
+                encoder.append(&mut out, &[piece(&origin, &lines)]);
                 out.len()
             });
         });
@@ -96,20 +136,21 @@ fn strings(c: &mut Criterion) {
 }
 
 fn bodies(c: &mut Criterion) {
-    let json = Format::Json(Meta {
-        host: true,
-        file: true,
-        offset: true,
-        labels: true,
-    });
-    let encoder = Encoder::new(&json, "host-1.example.com", TimeZone::UTC);
+    let encoder = Encoder::new(&json(), "host-1.example.com", TimeZone::UTC);
     let mut body = Vec::new();
     for line in [CLEAN, QUOTED, OBJECT] {
-        encoder.append(&mut body, &origin(), TIME_NS, &lines(line));
+        encoder.append(&mut body, &[piece(&origin(), &lines(line))]);
     }
-    let mut group = c.benchmark_group("gzip");
+    let body = Bytes::from(body);
+    let mut group = c.benchmark_group("compress");
     group.throughput(Throughput::Bytes(body.len() as u64));
-    group.bench_function("level 2", |b| b.iter(|| gzip(&body, 2).len()));
+    for (name, how) in [
+        ("gzip:2", Compression::Gzip(2)),
+        ("zstd:1", Compression::Zstd(1)),
+    ] {
+        let compressor = Compressor::new(how);
+        group.bench_function(name, |b| b.iter(|| compressor.compress(vec![body.clone()])));
+    }
     group.finish();
 }
 

@@ -202,9 +202,10 @@ impl Agent {
         let format = sink
             .format
             .clone()
-            .unwrap_or(Format::Json(Default::default()));
+            .unwrap_or_else(|| Format::json(Default::default()));
         let zone = jiff::tz::TimeZone::system();
-        let encoder = Encoder::new(&format, &self.plan.host, zone);
+        let encoder =
+            Encoder::new(&format, &self.plan.host, zone).with_line_bytes_max(sink.line_bytes_max);
         let settings = self.settings(sink);
         let name = Arc::clone(&sink.name);
         match &sink.kind {
@@ -239,32 +240,29 @@ impl Agent {
         const LOCAL_MAX: Duration = Duration::from_secs(5);
         let counters = Arc::<SinkCounters>::default();
         self.sink_counters.push(Arc::clone(&counters));
-        let (base, max, concurrency, part_lines_max, dead_letter) = match &sink.kind {
-            SinkKind::Http(http) => {
-                let default = || {
-                    let state = self.plan.state.clone().unwrap_or_default();
-                    state.join("rejected").join(format!("{}.ndjson", sink.name))
-                };
-                let path = http.dead_letter.clone().unwrap_or_else(default);
-                let dead_letter = Some(DeadLetter::new(path));
-                (
-                    http.retry.base,
-                    http.retry.max,
-                    http.concurrency,
-                    sink.batch.lines,
-                    dead_letter,
-                )
-            }
-            // A file's batch is one write with one intent: it is never delivered in parts.
-            SinkKind::Stdout | SinkKind::File(_) => (LOCAL_BASE, LOCAL_MAX, 1, u64::MAX, None),
+        // A file's batch is one write with one intent: it is never delivered in parts.
+        let mut flow = Flow {
+            limits: sink.batch,
+            part_lines_max: u64::MAX,
+            concurrency: 1,
+            encoders: 1,
         };
+        let (mut base, mut max, mut dead_letter) = (LOCAL_BASE, LOCAL_MAX, None);
+        if let SinkKind::Http(http) = &sink.kind {
+            let default = || {
+                let state = self.plan.state.clone().unwrap_or_default();
+                state.join("rejected").join(format!("{}.ndjson", sink.name))
+            };
+            let path = http.dead_letter.clone().unwrap_or_else(default);
+            dead_letter = Some(DeadLetter::new(path));
+            (base, max) = (http.retry.base, http.retry.max);
+            flow.part_lines_max = sink.batch.lines;
+            flow.concurrency = http.concurrency;
+            flow.encoders = http.encoders();
+        }
         Settings {
             name: Arc::clone(&sink.name),
-            flow: Flow {
-                limits: sink.batch,
-                part_lines_max,
-                concurrency,
-            },
+            flow,
             backoff: Backoff::new(base, max, crate::random::seed()),
             dead_letter,
             counters,
@@ -402,7 +400,8 @@ impl Agent {
             rejected: sum(|it| it.rejected.get()),
             reconnects: sources.clone().map(|it| it.reconnects.get()).sum(),
             dropped: sources.clone().map(|it| it.dropped.get()).sum(),
-            truncated: sources.clone().map(|it| it.truncated.get()).sum(),
+            truncated: sources.clone().map(|it| it.truncated.get()).sum::<u64>()
+                + sum(|it| it.truncated.get()),
             stalled: Duration::from_micros(sources.clone().map(|it| it.stalled_us.get()).sum()),
             lost_bytes: sources.map(|it| it.lost_bytes.get()).sum(),
         }

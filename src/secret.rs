@@ -3,25 +3,69 @@
 //! Pure: no I/O, no clock.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A resolved secret. `Debug` masks it and there is no `Display`, so that it cannot reach a log
 /// line, an error or a printed config by accident.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    value: String,
+    /// What it was put together from, where files are among it.
+    parts: Option<Arc<[SecretPart]>>,
+}
+
+/// A part of a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretPart {
+    /// What does not change.
+    Text(String),
+    /// What a file held, which may be replaced while the program runs.
+    File(PathBuf),
+}
 
 impl Secret {
     /// Wraps a resolved value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
+        let value = value.into();
+        Self { value, parts: None }
+    }
+
+    /// Wraps a value that was put together from `parts`.
+    pub fn from_parts(value: String, parts: Vec<SecretPart>) -> Self {
+        let any_file = parts.iter().any(|it| matches!(it, SecretPart::File(_)));
+        let parts = any_file.then(|| parts.into());
+        Self { value, parts }
+    }
+
+    /// The same with a text before it, such as the name of an authentication scheme.
+    pub fn after(&self, before: &str) -> Self {
+        let parts = self.parts.iter().flat_map(|parts| parts.iter().cloned());
+        let before_it = std::iter::once(SecretPart::Text(before.to_owned()));
+        Self::from_parts(
+            format!("{before}{}", self.value),
+            before_it.chain(parts).collect(),
+        )
     }
 
     /// The value itself, for the request that needs it and nothing else.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.value
+    }
+
+    /// What it was put together from; empty where no file is among it.
+    pub fn parts(&self) -> &[SecretPart] {
+        self.parts.as_deref().unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Debug for SecretPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }

@@ -54,6 +54,8 @@ pub struct SinkCounters {
     pub retries: Counter,
     /// Lines refused for good: they are in the dead-letter file.
     pub rejected: Counter,
+    /// Lines cut at the sink's own `max_line`.
+    pub truncated: Counter,
 }
 
 /// Sends the log to stderr; `filter` is a `tracing` filter such as `info`.

@@ -91,6 +91,7 @@ impl OutputArgs {
                 .map(|source| Arc::clone(&source.name))
                 .collect(),
             format: Some(self.format(sources)),
+            line_bytes_max: None,
             batch: BatchLimits {
                 bytes: BATCH_BYTES,
                 lines: u64::MAX,
@@ -107,8 +108,8 @@ impl OutputArgs {
         match self.output {
             _ if self.raw => Format::Raw,
             OutputChoice::Raw => Format::Raw,
-            OutputChoice::Auto if !terminal => Format::Json(Meta::default()),
-            OutputChoice::Json => Format::Json(Meta::default()),
+            OutputChoice::Auto if !terminal => Format::json(Meta::default()),
+            OutputChoice::Json => Format::json(Meta::default()),
             OutputChoice::Text | OutputChoice::Auto => Format::Text(Text {
                 color,
                 labels: sources.iter().filter_map(label).collect(),

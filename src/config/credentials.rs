@@ -20,13 +20,37 @@ const OWN_HEADERS: [&str; 4] = [
     "connection",
 ];
 
-/// `headers`, `basic` and `bearer`: at most one of them authenticates.
-pub(super) fn read(
-    table: &mut Table,
-    credentials: &mut Credentials,
-    in_the_clear: Option<&InTheClear>,
-    cx: &mut Cx,
-) {
+/// Where credentials go.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place<'a> {
+    /// The host, where it is reached without encryption.
+    pub(super) in_the_clear: Option<&'a InTheClear>,
+    /// What a `token` becomes; `None`: there is no such key.
+    pub(super) token: Option<TokenHeader>,
+}
+
+/// What a `token` becomes.
+#[derive(Clone, Copy)]
+pub(super) struct TokenHeader {
+    header: &'static str,
+    /// What stands before the token.
+    scheme: &'static str,
+}
+
+impl TokenHeader {
+    pub(super) const SPLUNK: Self = Self {
+        header: "Authorization",
+        scheme: "Splunk ",
+    };
+    pub(super) const DATADOG: Self = Self {
+        header: "DD-API-KEY",
+        scheme: "",
+    };
+}
+
+/// `headers`, `basic`, `bearer` and `token`: at most one of them authenticates.
+pub(super) fn read(table: &mut Table, credentials: &mut Credentials, place: Place, cx: &mut Cx) {
+    let in_the_clear = place.in_the_clear;
     let mut seen: Option<Range<usize>> = None;
     let mut authenticates = |value: &Value, cx: &mut Cx| {
         if let Some(clear) = in_the_clear {
@@ -60,6 +84,16 @@ pub(super) fn read(
         credentials.bearer = secret(&value, cx)
             .filter(|text| sendable(&value, text, cx))
             .map(sealed);
+    }
+    if let Some(TokenHeader { header, scheme }) = place.token
+        && let Some(value) = table.take("token")
+    {
+        authenticates(&value, cx);
+        let token = secret(&value, cx).filter(|text| sendable(&value, text, cx));
+        let token = token.map(|text| sealed(text).after(scheme));
+        credentials
+            .headers
+            .extend(token.map(|token| (header.to_owned(), token)));
     }
 }
 
@@ -134,7 +168,7 @@ fn secret(value: &Value, cx: &mut Cx) -> Option<Text> {
 }
 
 pub(super) fn sealed(text: Text) -> Secret {
-    Secret::new(text.value)
+    Secret::from_parts(text.value, text.parts)
 }
 
 /// True if a value can stand in a header; it is never quoted as resolved.

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::cx::{Cx, References};
+use crate::secret::SecretPart;
 
 /// Where a text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) struct Text {
     pub(super) value: String,
     pub(super) span: Range<usize>,
     pub(super) from: From,
+    /// What `value` was put together from.
+    pub(super) parts: Vec<SecretPart>,
     /// References to files that every user may read.
     pub(super) world_readable: Vec<(Range<usize>, String)>,
 }
@@ -51,21 +54,22 @@ pub(super) fn resolve(raw: &str, span: Range<usize>, owner: &str, cx: &mut Cx) -
         value: String::new(),
         span,
         from: From::Literal,
+        parts: Vec::new(),
         world_readable: Vec::new(),
     };
     let mut rest = raw;
     // Where the search for the next reference's place goes on.
     let mut cursor = text.span.start;
     while let Some(at) = rest.find('$') {
-        text.value.push_str(&rest[..at]);
+        text.push(&rest[..at]);
         rest = &rest[at..];
         if let Some(escaped) = rest.strip_prefix("$${") {
-            text.value.push_str("${");
+            text.push("${");
             rest = escaped;
             continue;
         }
         let Some((prefix, scheme)) = SCHEMES.iter().find(|(it, _)| rest.starts_with(it)) else {
-            text.value.push('$');
+            text.push("$");
             rest = &rest[1..];
             continue;
         };
@@ -81,8 +85,18 @@ pub(super) fn resolve(raw: &str, span: Range<usize>, owner: &str, cx: &mut Cx) -
         }
         rest = &rest[length..];
     }
-    text.value.push_str(rest);
+    text.push(rest);
     text
+}
+
+impl Text {
+    /// Adds what stays as it is.
+    fn push(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.value.push_str(text);
+            self.parts.push(SecretPart::Text(text.to_owned()));
+        }
+    }
 }
 
 /// One reference, for messages.
@@ -128,7 +142,11 @@ fn look_up(scheme: Scheme, body: &str, at: &Reference, text: &mut Text, cx: &mut
     };
     match found {
         Ok(Some(value)) => {
-            text.value.push_str(&value);
+            // A file's part was noted where it was read.
+            match scheme {
+                Scheme::Env => text.push(&value),
+                Scheme::File | Scheme::Cred => text.value.push_str(&value),
+            }
             if text.from == From::Literal {
                 text.from = From::Reference;
             }
@@ -191,6 +209,7 @@ fn file(path: &Path, at: &Reference, text: &mut Text, cx: &Cx) -> Result<String,
         text.world_readable
             .push((at.place.clone(), path.display().to_string()));
     }
+    text.parts.push(SecretPart::File(path.to_path_buf()));
     let value = file.text.strip_suffix('\n').unwrap_or(&file.text);
     Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::Sink;
 use super::dead_letter::{DeadLetter, Refusal};
-use super::error::{Failure, SinkError};
-use super::{Part, Sink};
+use super::error::{Failure, Items, SinkError};
+use super::job::Job;
 use crate::backoff::Backoff;
-use crate::model::{Batch, LineSet};
-use crate::queue::Chunk;
 use crate::telemetry::SinkCounters;
 
 /// What every job of one sink shares.
@@ -26,47 +25,34 @@ pub(super) struct Shared<S> {
     pub(super) draining: CancellationToken,
 }
 
-/// A part of a batch on its way.
-#[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) batch: Arc<Batch<Chunk>>,
-    pub(super) part: Part,
-}
-
-impl Job {
-    fn lines(&self) -> u64 {
-        self.part.which.len(self.batch.weight.lines)
-    }
-
-    /// The job's two halves; `None` for a single line.
-    fn halve(&self) -> Option<[Job; 2]> {
-        let (left, right) = self.part.which.halve(self.batch.weight.lines)?;
-        let half = |which, n| {
-            let suffix = format!("{}.{n}", self.part.suffix);
-            Job {
-                batch: Arc::clone(&self.batch),
-                part: Part { which, suffix },
-            }
-        };
-        Some([half(left, 0), half(right, 1)])
-    }
-}
-
-/// Encodes a job's payload, off the async threads where it is large.
-pub(super) async fn encode<S: Sink>(shared: Arc<Shared<S>>, job: Job) -> (Job, S::Payload) {
+/// Encodes a job's payload, off the async threads where it is large: it begins at once, whether or
+/// not the future is polled.
+pub(super) fn encode<S: Sink>(
+    shared: &Arc<Shared<S>>,
+    job: Job,
+) -> impl Future<Output = (Job, S::Payload)> + Send + use<S> {
     /// Smaller batches are encoded in place: a hop to another thread costs 25 µs.
     const INLINE_BYTES_MAX: usize = 64 * 1024;
-    if job.batch.weight.bytes <= INLINE_BYTES_MAX {
+    let (small, large) = if job.bytes() <= INLINE_BYTES_MAX {
         let payload = shared.sink.encode(&job.batch, &job.part);
-        return (job, payload);
-    }
-    let encoding = tokio::task::spawn_blocking(move || {
-        let payload = shared.sink.encode(&job.batch, &job.part);
-        (job, payload)
-    });
-    match encoding.await {
-        Ok(encoded) => encoded,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        (Some((job, payload)), None)
+    } else {
+        let shared = Arc::clone(shared);
+        let encoding = tokio::task::spawn_blocking(move || {
+            let payload = shared.sink.encode(&job.batch, &job.part);
+            (job, payload)
+        });
+        (None, Some(encoding))
+    };
+    async move {
+        match (small, large) {
+            (Some(encoded), _) => encoded,
+            (None, Some(encoding)) => match encoding.await {
+                Ok(encoded) => encoded,
+                Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            },
+            (None, None) => unreachable!("one of the two is there"),
+        }
     }
 }
 
@@ -81,32 +67,85 @@ pub(super) async fn settle<S: Sink>(
     loop {
         let (part, payload) = &current;
         match shared.deliver(payload).await {
-            Ok(()) => {}
-            Err(SinkError::TooLarge { cause }) => match part.halve() {
-                Some(halves) => waiting.extend(halves.into_iter().rev()),
-                None => shared.set_aside(part, 413, cause).await?,
-            },
-            Err(SinkError::Unacceptable { status, cause }) => match part.halve() {
-                Some(halves) => waiting.extend(halves.into_iter().rev()),
-                None => shared.set_aside(part, status, cause).await?,
-            },
-            Err(SinkError::Rejected { status, cause }) => {
-                shared.set_aside(part, status, cause).await?;
+            Ok(()) => {
+                let n_cut = shared.sink.n_cut(payload);
+                shared.counters.truncated.add(n_cut);
             }
-            Err(SinkError::Ended) => return Err(Failure::Ended),
-            Err(SinkError::Fatal { cause }) => return Err(Failure::Fatal(cause)),
-            Err(SinkError::Retryable { cause, .. } | SinkError::Paused { cause }) => {
-                return Err(Failure::GaveUp(cause));
-            }
+            Err(error) => waiting.extend(shared.failed(part, error).await?),
         }
         let Some(next) = waiting.pop() else {
             return Ok(job);
         };
-        current = encode(Arc::clone(&shared), next).await;
+        current = encode(&shared, next).await;
     }
 }
 
 impl<S: Sink> Shared<S> {
+    /// Acts on a final answer: what is left to be delivered, the last one first.
+    async fn failed(&self, job: &Job, error: SinkError) -> Result<Vec<Job>, Failure> {
+        let all = |status, reason| Refusal {
+            which: job.part.which.clone(),
+            status,
+            reason,
+        };
+        match error {
+            SinkError::TooLarge { cause } => match job.halve() {
+                Some([left, right]) => return Ok(vec![right, left]),
+                None => self.set_aside(job, vec![all(413, cause)], 1).await?,
+            },
+            SinkError::Unacceptable { status, cause } => match job.halve() {
+                Some([left, right]) => return Ok(vec![right, left]),
+                None => self.set_aside(job, vec![all(status, cause)], 1).await?,
+            },
+            SinkError::Rejected { status, cause } => {
+                self.set_aside(job, vec![all(status, cause)], job.lines())
+                    .await?;
+            }
+            SinkError::PartlyRejected {
+                status,
+                lines,
+                cause,
+            } => {
+                let lines = lines.unwrap_or(job.lines());
+                self.set_aside(job, vec![all(status, cause)], lines).await?;
+            }
+            SinkError::Items(items) => return self.items_failed(job, *items).await,
+            SinkError::Ended => return Err(Failure::Ended),
+            SinkError::Fatal { cause } => return Err(Failure::Fatal(cause)),
+            SinkError::Retryable { cause, .. } | SinkError::Paused { cause } => {
+                return Err(Failure::GaveUp(cause));
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Sets refused lines aside and waits until failed ones may be sent again.
+    async fn items_failed(&self, job: &Job, items: Items) -> Result<Vec<Job>, Failure> {
+        if !items.rejected.is_empty() {
+            let refusals: Vec<Refusal> = items
+                .rejected
+                .iter()
+                .map(|line| Refusal {
+                    which: job.part.which.pick(&[line.line]),
+                    status: line.status,
+                    reason: line.reason.clone(),
+                })
+                .collect();
+            let lines = refusals.len() as u64;
+            self.set_aside(job, refusals, lines).await?;
+        }
+        if items.failed.is_empty() {
+            self.outage_ends();
+            return Ok(Vec::new());
+        }
+        if self.draining.is_cancelled() {
+            return Err(Failure::GaveUp(items.retry.to_string()));
+        }
+        self.wait(&items.retry).await;
+        self.counters.retries.add(1);
+        Ok(vec![job.narrowed(&items.failed)])
+    }
+
     /// Tries until the answer is final. While draining, a retryable error is final.
     async fn deliver(&self, payload: &S::Payload) -> Result<(), SinkError> {
         loop {
@@ -114,6 +153,8 @@ impl<S: Sink> Shared<S> {
             self.counters.requests.add(1);
             let error = match self.sink.deliver(payload).await {
                 Err(error @ (SinkError::Retryable { .. } | SinkError::Paused { .. })) => error,
+                // Part of it may fail again and again: that is no end of an outage.
+                items @ Err(SinkError::Items(_)) => return items,
                 done => {
                     self.outage_ends();
                     return done;
@@ -122,12 +163,16 @@ impl<S: Sink> Shared<S> {
             if last {
                 return Err(error);
             }
-            self.outage_begins(&error);
-            let delay = self.delay(&error);
-            // One last attempt is made when draining begins.
-            let _ = tokio::time::timeout(delay, self.draining.cancelled()).await;
+            self.wait(&error).await;
             self.counters.retries.add(1);
         }
+    }
+
+    /// Says an outage and backs off; one last attempt is made when draining begins.
+    async fn wait(&self, error: &SinkError) {
+        self.outage_begins(error);
+        let delay = self.delay(error);
+        let _ = tokio::time::timeout(delay, self.draining.cancelled()).await;
     }
 
     fn delay(&self, error: &SinkError) -> Duration {
@@ -138,39 +183,36 @@ impl<S: Sink> Shared<S> {
         }
     }
 
-    /// Writes a part's lines to the dead-letter file, however long that takes.
-    async fn set_aside(&self, job: &Job, status: u16, reason: String) -> Result<(), Failure> {
-        let Some(dead_letter) = &self.dead_letter else {
-            return Err(Failure::Fatal(reason));
+    /// Writes lines of a job to the dead-letter file, however long that takes. `lines` of them count
+    /// as refused.
+    async fn set_aside(
+        &self,
+        job: &Job,
+        refusals: Vec<Refusal>,
+        lines: u64,
+    ) -> Result<(), Failure> {
+        let Some(first) = refusals.first() else {
+            return Ok(());
         };
-        let refusal = Refusal {
-            sink: Arc::clone(&self.name),
-            status,
-            reason,
+        let Some(dead_letter) = &self.dead_letter else {
+            return Err(Failure::Fatal(first.reason.clone()));
         };
         loop {
             let last = self.draining.is_cancelled();
-            match dead_letter
-                .write(&job.batch, &job.part.which, &refusal)
-                .await
-            {
-                Ok(()) => break,
-                Err(cause) => {
-                    let cause = format!("dead letter {}: {cause}", dead_letter.path().display());
-                    if last {
-                        return Err(Failure::GaveUp(cause));
-                    }
-                    let error = SinkError::Paused { cause };
-                    self.outage_begins(&error);
-                    let delay = self.delay(&error);
-                    let _ = tokio::time::timeout(delay, self.draining.cancelled()).await;
-                }
+            let written = dead_letter.write(&self.name, &job.batch, &refusals).await;
+            let Err(cause) = written else {
+                break;
+            };
+            let cause = format!("dead letter {}: {cause}", dead_letter.path().display());
+            if last {
+                return Err(Failure::GaveUp(cause));
             }
+            self.wait(&SinkError::Paused { cause }).await;
         }
-        let lines = job.lines();
         self.counters.rejected.add(lines);
+        let (status, reason) = (first.status, &first.reason);
         warn!(
-            sink = %self.name, status, lines, reason = refusal.reason,
+            sink = %self.name, status, lines, reason,
             dead_letter = %dead_letter.path().display(), "refused for good"
         );
         Ok(())
@@ -202,30 +244,4 @@ impl<S: Sink> Shared<S> {
             info!(sink = %self.name, after_s = format!("{seconds:.1}"), "delivered again");
         }
     }
-}
-
-/// The parts that a batch is delivered in: more than one only where a single chunk holds more lines
-/// than a batch may.
-pub(super) fn jobs(batch: Batch<Chunk>, lines_max: u64) -> Vec<Job> {
-    let batch = Arc::new(batch);
-    let total = batch.weight.lines;
-    if total <= lines_max {
-        let part = Part {
-            which: LineSet::All,
-            suffix: String::new(),
-        };
-        return vec![Job { batch, part }];
-    }
-    let parts = LineSet::All.parts(lines_max, total);
-    let with_suffix = parts.into_iter().enumerate().map(|(n, which)| {
-        let part = Part {
-            which,
-            suffix: format!(".{n}"),
-        };
-        Job {
-            batch: Arc::clone(&batch),
-            part,
-        }
-    });
-    with_suffix.collect()
 }

@@ -38,7 +38,7 @@ struct Entry<'a> {
 /// Why lines were refused.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
-    pub(super) sink: Arc<str>,
+    pub(super) which: LineSet,
     pub(super) status: u16,
     pub(super) reason: String,
 }
@@ -57,32 +57,19 @@ impl DeadLetter {
         &self.path
     }
 
-    /// Appends lines of a batch.
+    /// Appends lines of a batch, all of them or none.
     ///
     /// # Errors
-    /// The file cannot be written or is full; part of the lines may have been appended.
+    /// The file cannot be written or is full.
     pub(super) async fn write(
         &self,
+        sink: &str,
         batch: &Batch<Chunk>,
-        which: &LineSet,
-        refusal: &Refusal,
+        refusals: &[Refusal],
     ) -> io::Result<()> {
         let mut body = Vec::new();
-        for run in which.runs(batch.items.iter().map(|chunk| chunk.lines.count())) {
-            let chunk = &batch.items[run.item];
-            for line in chunk.lines.slice(run.lines).iter() {
-                let entry = Entry {
-                    sink: &refusal.sink,
-                    status: refusal.status,
-                    reason: &refusal.reason,
-                    source: &chunk.origin.source,
-                    file: chunk.origin.path.as_deref(),
-                    offset: line.offset,
-                    line: String::from_utf8_lossy(line.text).into_owned(),
-                };
-                serde_json::to_writer(&mut body, &entry).map_err(io::Error::other)?;
-                body.push(b'\n');
-            }
+        for refusal in refusals {
+            append_entries(&mut body, sink, batch, refusal)?;
         }
         let this = self.clone();
         spawn_blocking(move || this.append(&body))
@@ -118,4 +105,30 @@ impl DeadLetter {
             .mode(0o640)
             .open(&self.path)
     }
+}
+
+fn append_entries(
+    out: &mut Vec<u8>,
+    sink: &str,
+    batch: &Batch<Chunk>,
+    refusal: &Refusal,
+) -> io::Result<()> {
+    let counts = batch.items.iter().map(|chunk| chunk.lines.count());
+    for run in refusal.which.runs(counts) {
+        let chunk = &batch.items[run.item];
+        for line in chunk.lines.slice(run.lines).iter() {
+            let entry = Entry {
+                sink,
+                status: refusal.status,
+                reason: &refusal.reason,
+                source: &chunk.origin.source,
+                file: chunk.origin.path.as_deref(),
+                offset: line.offset,
+                line: String::from_utf8_lossy(line.text).into_owned(),
+            };
+            serde_json::to_writer(&mut *out, &entry).map_err(io::Error::other)?;
+            out.push(b'\n');
+        }
+    }
+    Ok(())
 }

@@ -42,6 +42,20 @@ pub enum SinkError {
         /// What happened.
         cause: String,
     },
+    /// The peer has stored some lines of the body, refuses others for good, and does not say which:
+    /// all of them are set aside, and none is sent again.
+    #[error("{cause}")]
+    PartlyRejected {
+        /// The HTTP status.
+        status: u16,
+        /// How many it refuses, where it says so.
+        lines: Option<u64>,
+        /// What happened.
+        cause: String,
+    },
+    /// The peer says of each line what became of it. What is not named here is stored.
+    #[error("{}", .0.retry)]
+    Items(Box<Items>),
     /// The sink can never go on.
     #[error("{cause}")]
     Fatal {
@@ -51,6 +65,29 @@ pub enum SinkError {
     /// Nobody wants more: the reader is gone, or the limit is reached.
     #[error("the reader wants no more")]
     Ended,
+}
+
+/// What became of the lines of a body that were not stored. Lines are numbered from 0 as they stand
+/// in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Items {
+    /// Lines to be sent again, in ascending order; all others are settled.
+    pub failed: Vec<u64>,
+    /// How and when they are sent again: [`SinkError::Retryable`] or [`SinkError::Paused`].
+    pub retry: SinkError,
+    /// Lines that are refused for good, in ascending order.
+    pub rejected: Vec<Refused>,
+}
+
+/// One line that a peer refuses for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its number in the body.
+    pub line: u64,
+    /// The status of this line.
+    pub status: u16,
+    /// Why.
+    pub reason: String,
 }
 
 /// Why delivery ended before everything was settled.

@@ -6,6 +6,7 @@
 mod attempt;
 mod dead_letter;
 mod error;
+mod job;
 mod pipeline;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 pub use dead_letter::DeadLetter;
-pub use error::{Failure, SinkError};
+pub use error::{Failure, Items, Refused, SinkError};
 use pipeline::Pipeline;
 
 use crate::backoff::Backoff;
@@ -45,6 +46,11 @@ pub trait Sink: Send + Sync + 'static {
         &self,
         payload: &Self::Payload,
     ) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Lines of a payload that were cut because this sink takes no longer ones.
+    fn n_cut(&self, _payload: &Self::Payload) -> u64 {
+        0
+    }
 }
 
 /// Some lines of a batch that are delivered as one body.
@@ -53,7 +59,8 @@ pub struct Part {
     /// Which lines.
     pub which: LineSet,
     /// Tells this body from the others of its batch: empty for the whole batch, then `.0` and `.1`
-    /// for its halves, `.0.1` for a half's half. The same on every retry of the same body.
+    /// for its halves, `.0.1` for a half's half, `.r1` for what failed of it the first time. The
+    /// same on every retry of the same body.
     pub suffix: String,
 }
 
@@ -85,6 +92,8 @@ pub struct Flow {
     pub part_lines_max: u64,
     /// Payloads in flight at once.
     pub concurrency: usize,
+    /// Payloads encoded at once, ahead of those in flight: more than one where that is slow.
+    pub encoders: usize,
 }
 
 /// Delivers until every sender is gone and everything is settled.

@@ -1,16 +1,17 @@
-//! The loop of one sink: while payloads are in flight the next one is encoded and the batch after
-//! it collected.
+//! The loop of one sink: while payloads are in flight the next ones are encoded and the batch after
+//! them collected.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::attempt::{Job, Shared, encode, jobs, settle};
+use super::attempt::{Shared, encode, settle};
 use super::error::Failure;
+use super::job::{Job, jobs};
 use super::{Flow, Sink};
 use crate::checkpoint::Checkpoints;
 use crate::model::{Batch, Batcher, Moved};
@@ -29,8 +30,9 @@ pub(super) struct Pipeline<'a, S: Sink> {
     batcher: Batcher<Chunk>,
     /// Batches that wait for the encoder: at most the parts of two.
     ready: VecDeque<Job>,
-    encoding: Option<Encoding<S>>,
-    encoded: Option<(Job, S::Payload)>,
+    /// Payloads being encoded and encoded ones that wait for their turn, in order.
+    encoding: FuturesOrdered<Encoding<S>>,
+    encoders: usize,
     in_flight: FuturesUnordered<Settling>,
 }
 
@@ -50,8 +52,8 @@ impl<'a, S: Sink> Pipeline<'a, S> {
             checkpoints,
             batcher: Batcher::new(flow.limits),
             ready: VecDeque::new(),
-            encoding: None,
-            encoded: None,
+            encoding: FuturesOrdered::new(),
+            encoders: flow.encoders.max(1),
             in_flight: FuturesUnordered::new(),
         }
     }
@@ -63,7 +65,7 @@ impl<'a, S: Sink> Pipeline<'a, S> {
             if !self.open && self.is_idle() {
                 return Ok(());
             }
-            // A due batch waits while the encoder is busy: it goes on growing up to its limits.
+            // A due batch waits while the encoders are busy: it goes on growing up to its limits.
             let due = self.batcher.deadline().filter(|_| self.ready.is_empty());
             tokio::select! {
                 biased;
@@ -72,9 +74,10 @@ impl<'a, S: Sink> Pipeline<'a, S> {
                         self.settled(settled?);
                     }
                 }
-                encoded = wait(&mut self.encoding), if self.encoding.is_some() => {
-                    self.encoding = None;
-                    self.encoded = Some(encoded);
+                encoded = self.encoding.next(), if self.has_room() => {
+                    if let Some((job, payload)) = encoded {
+                        self.send(job, payload);
+                    }
                 }
                 chunk = self.receiver.recv(), if wants_more => self.received(chunk),
                 () = sleep_until(due), if due.is_some() => {
@@ -86,33 +89,35 @@ impl<'a, S: Sink> Pipeline<'a, S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.ready.is_empty()
-            && self.encoding.is_none()
-            && self.encoded.is_none()
-            && self.in_flight.is_empty()
+        self.ready.is_empty() && self.encoding.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// True where an encoded payload can be sent.
+    fn has_room(&self) -> bool {
+        !self.encoding.is_empty() && self.in_flight.len() < self.concurrency
+    }
+
+    fn send(&mut self, job: Job, payload: S::Payload) {
+        let settling = settle(Arc::clone(&self.shared), job, payload);
+        self.in_flight.push(settling.boxed());
     }
 
     /// Starts what can be started.
     fn move_forward(&mut self) {
         loop {
-            if self.in_flight.len() < self.concurrency
-                && let Some((job, payload)) = self.encoded.take()
+            // A small batch is encoded in place and is there at once.
+            while self.has_room()
+                && let Some(Some((job, payload))) = self.encoding.next().now_or_never()
             {
-                self.in_flight
-                    .push(settle(Arc::clone(&self.shared), job, payload).boxed());
+                self.send(job, payload);
             }
-            if self.encoding.is_some() || self.encoded.is_some() {
+            if self.encoding.len() >= self.encoders {
                 return;
             }
             let Some(job) = self.ready.pop_front() else {
                 return;
             };
-            let mut encoding = encode(Arc::clone(&self.shared), job).boxed();
-            // A small batch is encoded in place and is there at once.
-            match encoding.as_mut().now_or_never() {
-                Some(encoded) => self.encoded = Some(encoded),
-                None => self.encoding = Some(encoding),
-            }
+            self.encoding.push_back(encode(&self.shared, job).boxed());
         }
     }
 
@@ -160,13 +165,6 @@ impl<'a, S: Sink> Pipeline<'a, S> {
             .filter_map(|chunk| chunk.ack.settle())
             .collect();
         self.checkpoints.advance(moves);
-    }
-}
-
-async fn wait<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
-    match slot {
-        Some(future) => future.await,
-        None => std::future::pending().await,
     }
 }
 

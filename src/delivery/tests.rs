@@ -17,6 +17,10 @@ enum Answer {
     TooLarge,
     /// Refuses bodies that hold this text, for ever.
     Poison(&'static str),
+    /// Stores all but these of its lines, by their numbers in the body; those named second for good.
+    Items(Vec<u64>, Vec<u64>),
+    /// Has stored some, and does not say which.
+    Partly(u64),
     Panics,
     Never,
 }
@@ -81,6 +85,23 @@ impl Sink for Script {
                 }
                 Ok(())
             }
+            Answer::Items(failed, rejected) => Err(SinkError::Items(Box::new(Items {
+                failed,
+                retry: SinkError::Retryable { cause, after: None },
+                rejected: rejected
+                    .into_iter()
+                    .map(|line| Refused {
+                        line,
+                        status: 400,
+                        reason: format!("line {line}"),
+                    })
+                    .collect(),
+            }))),
+            Answer::Partly(lines) => Err(SinkError::PartlyRejected {
+                status: 200,
+                lines: Some(lines),
+                cause,
+            }),
             Answer::Panics => panic!("scripted"),
             Answer::Never => std::future::pending().await,
         }
@@ -163,6 +184,7 @@ impl Bench {
                 limits,
                 part_lines_max: 4,
                 concurrency: 1,
+                encoders: 1,
             },
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30), 1),
             dead_letter: Some(DeadLetter::new(self.dir.path().join("dead.ndjson"))),
@@ -327,4 +349,81 @@ async fn while_one_body_is_in_flight_only_two_more_batches_are_taken_from_the_qu
 
     assert_eq!(bench.attempts(), ["a b c d"]);
     assert_eq!(bench.ledger.unsettled(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_failed_items_are_sent_again_in_order_and_refused_ones_are_set_aside() {
+    let mut bench = Bench::new();
+    bench.send("a b").await;
+    bench.send("c d").await;
+    bench.send("e").await;
+    let delivery = bench.start(vec![
+        Answer::Items(vec![1, 3], vec![2]),
+        Answer::Items(vec![1], vec![]),
+        Answer::Busy,
+    ]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    // Nothing of the next batch passes what is left of this one.
+    assert_eq!(bench.attempts(), ["a b c d", "b d.r1", "d.r2", "d.r2", "e"]);
+    let dead = bench.dead_letters();
+    assert_eq!(dead.lines().count(), 1, "{dead}");
+    assert!(
+        dead.contains("\"line\":\"c\"") && dead.contains("line 2"),
+        "{dead}"
+    );
+    assert_eq!(bench.counters.rejected.get(), 1);
+    assert_eq!(bench.counters.retries.get(), 3);
+    assert_eq!(bench.ledger.committed(), position(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_rest_that_is_too_large_is_halved() {
+    let mut bench = Bench::new();
+    bench.send("a b c d").await;
+    let delivery = bench.start(vec![Answer::Items(vec![0, 2, 3], vec![]), Answer::TooLarge]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    assert_eq!(
+        bench.attempts(),
+        ["a b c d", "a c d.r1", "a c.r1.0", "d.r1.1"]
+    );
+    assert_eq!(bench.ledger.committed(), position(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_in_part_is_set_aside_whole_and_never_sent_again() {
+    let mut bench = Bench::new();
+    bench.send("a b c").await;
+    let delivery = bench.start(vec![Answer::Partly(2)]);
+    bench.queue = None;
+
+    delivery.await.unwrap();
+
+    assert_eq!(bench.attempts(), ["a b c"]);
+    assert_eq!(bench.dead_letters().lines().count(), 3);
+    assert_eq!(bench.counters.rejected.get(), 2);
+    assert_eq!(bench.ledger.committed(), position(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_items_that_are_left_at_the_end_settle_nothing() {
+    let mut bench = Bench::new();
+    bench.send("a b").await;
+    let delivery = bench.start(vec![
+        Answer::Items(vec![1], vec![]),
+        Answer::Items(vec![0], vec![]),
+    ]);
+    bench.queue = None;
+    bench.draining.cancel();
+
+    let ended = delivery.await;
+
+    assert!(matches!(ended, Err(Failure::GaveUp(_))), "{ended:?}");
+    assert_eq!(bench.attempts(), ["a b"]);
+    assert_eq!(bench.ledger.committed(), position(0));
 }

@@ -1,236 +1,230 @@
-//! One JSON object per line (NDJSON).
+//! One JSON object per line: NDJSON, and what is built from such objects.
 //!
 //! What is the same for all lines of a call (source, host, file, labels) is rendered once per call;
 //! for a line only its time moves by one digit, then its offset and its text are added.
 //!
 //! Pure: no I/O, no clock.
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use memchr::memchr2;
-
-use super::escape::{escape, escape_lossy};
-use super::reserved::{OwnKeys, Renames};
+use super::content::{Content, Validity, append_decimal, append_one_line, append_pair};
+use super::reserved::{
+    B64, EVENT, FILE, HOST, LABELS, MSG, OFFSET, OwnKeys, Renames, Reserved, SOURCE, TIME,
+    TRUNCATED,
+};
 use super::scan::{self, Object};
 use super::stamp::{STAMP_BYTES, advance, stamp};
-use super::{Lines, Meta, Origin};
-use crate::model::Line;
-
-const TIME: &[u8] = br#"{"_time":""#;
+use super::{JsonOptions, Line, Lines, Origin};
 
 /// What a line can add beside its text and what [`Head`] knows: an offset, `_truncated`, `_msg`.
 const LINE_EXTRA_BYTES: usize = 64;
 
-/// The encoder of `format = "json"`.
+/// The encoder of `format = "json"`, and of all that wraps the same objects in something.
 #[derive(Debug)]
 pub(super) struct Json {
-    meta: Meta,
+    options: JsonOptions,
     host: String,
+    reserved: Reserved,
+    /// `,"_msg":"` and the like, under their names.
+    message: Vec<u8>,
+    base64: Vec<u8>,
+    truncated: Vec<u8>,
+    event: String,
+}
+
+/// What stands around each object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) before: &'a [u8],
+    pub(super) after: &'a [u8],
+}
+
+impl Around<'static> {
+    /// An object per line.
+    pub(super) const LINES: Self = Self {
+        before: b"",
+        after: b"\n",
+    };
 }
 
 /// What every line of a call begins with.
 struct Head {
-    /// From the outer `{` up to the line's offset; the time is at a fixed place.
+    /// What stands before the object, and of it all up to the line's offset.
     open: Vec<u8>,
+    /// Index of the time in `open`.
+    stamp_at: usize,
     has_offset: bool,
     /// What follows the offset.
     labels: Vec<u8>,
 }
 
 impl Json {
-    pub(super) fn new(meta: Meta, host: &str) -> Self {
+    pub(super) fn new(options: &JsonOptions, host: &str) -> Self {
+        let name = |index| options.fields.name(index);
         Self {
-            meta,
+            options: options.clone(),
             host: host.to_owned(),
+            reserved: Reserved::new(&options.fields),
+            message: format!(",\"{}\":\"", name(MSG)).into_bytes(),
+            base64: format!(",\"{}\":\"", name(B64)).into_bytes(),
+            truncated: format!(",\"{}\":true", name(TRUNCATED)).into_bytes(),
+            event: format!(",\"{}\":", name(EVENT)),
         }
     }
 
     pub(super) fn append(&self, out: &mut Vec<u8>, origin: &Origin, time_ns: i64, lines: &Lines) {
-        let mut head = self.head(origin, time_ns);
-        let line_bytes = head.open.len() + head.labels.len() + LINE_EXTRA_BYTES;
+        self.append_around(out, (origin, time_ns), lines, Around::LINES);
+    }
+
+    pub(super) fn append_around(
+        &self,
+        out: &mut Vec<u8>,
+        (origin, time_ns): (&Origin, i64),
+        lines: &Lines,
+        around: Around,
+    ) {
+        let mut head = self.head(origin, time_ns, around.before);
+        let line_bytes =
+            head.open.len() + head.labels.len() + around.after.len() + LINE_EXTRA_BYTES;
         out.reserve(lines.bytes().len() + lines.count() as usize * line_bytes);
-        // A newline is never part of a longer character: if the whole is valid, every line is.
-        let is_all_valid = is_utf8(lines.bytes());
+        let validity = Validity::of(lines);
         let mut time_ns = time_ns;
         for line in lines.iter() {
-            head.append(out, &line);
-            if line.binary {
-                append_base64(out, line.text);
-            } else if !is_all_valid && !is_utf8(line.text) {
-                append_message(out, line.text, escape_lossy);
-            } else if !append_members(out, line.text) {
-                append_message(out, line.text, escape);
+            self.append_head(out, &head, &line);
+            let content = validity.content(&line);
+            if !self.append_members(out, content) {
+                out.extend_from_slice(match content {
+                    Content::Binary(_) => &self.base64,
+                    Content::Text(_) | Content::Damaged(_) => &self.message,
+                });
+                content.append(out);
+                out.extend_from_slice(b"\"}");
             }
+            out.extend_from_slice(around.after);
             time_ns = time_ns.wrapping_add(1);
             head.move_to(time_ns);
         }
     }
 
-    fn head(&self, origin: &Origin, time_ns: i64) -> Head {
-        let mut open = TIME.to_vec();
+    fn head(&self, origin: &Origin, time_ns: i64, before: &[u8]) -> Head {
+        let name = |index| self.options.fields.name(index);
+        let meta = self.options.meta;
+        let mut open = before.to_vec();
+        open.extend_from_slice(format!("{{\"{}\":\"", name(TIME)).as_bytes());
+        let stamp_at = open.len();
         open.extend_from_slice(&stamp(time_ns));
         open.push(b'"');
-        append_pair(&mut open, ",\"_source\":", &origin.source);
-        if self.meta.host {
-            append_pair(&mut open, ",\"_host\":", &self.host);
+        let mut pair = |index, value: &str| {
+            append_pair(&mut open, &format!(",\"{}\":", name(index)), value);
+        };
+        pair(SOURCE, &origin.source);
+        if meta.host {
+            pair(HOST, &self.host);
         }
-        if self.meta.file
+        if meta.file
             && let Some(path) = &origin.path
         {
-            append_pair(&mut open, ",\"_file\":", path);
+            pair(FILE, path);
         }
-        if self.meta.offset {
-            open.extend_from_slice(b",\"_offset\":");
+        if meta.offset {
+            open.extend_from_slice(format!(",\"{}\":", name(OFFSET)).as_bytes());
         }
         Head {
             open,
-            has_offset: self.meta.offset,
-            labels: self.labels(origin),
+            stamp_at,
+            has_offset: meta.offset,
+            labels: if meta.labels {
+                labels(name(LABELS), origin)
+            } else {
+                Vec::new()
+            },
         }
     }
 
-    fn labels(&self, origin: &Origin) -> Vec<u8> {
-        let mut out = Vec::new();
-        if self.meta.labels && !origin.labels.is_empty() {
-            out.extend_from_slice(b",\"_labels\":{");
-            for (index, (name, value)) in origin.labels.iter().enumerate() {
-                append_pair(&mut out, if index == 0 { "" } else { "," }, name);
-                append_pair(&mut out, ":", value);
-            }
-            out.push(b'}');
+    #[inline]
+    fn append_head(&self, out: &mut Vec<u8>, head: &Head, line: &Line) {
+        out.extend_from_slice(&head.open);
+        if head.has_offset {
+            append_decimal(out, line.offset);
         }
-        out
+        out.extend_from_slice(&head.labels);
+        if line.truncated {
+            out.extend_from_slice(&self.truncated);
+        }
+        if let Some(event) = line.event {
+            append_pair(out, &self.event, event);
+        }
+    }
+
+    /// Ends the object with the members of the object that `content` is.
+    ///
+    /// Returns false, with nothing appended, where it is not one whole JSON object or has no free
+    /// name for a key that has to be renamed.
+    #[inline]
+    fn append_members(&self, out: &mut Vec<u8>, content: Content) -> bool {
+        let mut own = OwnKeys::default();
+        let found = content.object(|key| {
+            if self.reserved.may_be(key) {
+                self.reserved.note(&mut own, key);
+            }
+        });
+        let Some((text, object)) = found else {
+            return false;
+        };
+        if own.is_any_reserved() {
+            return match own.renames() {
+                Some(renames) => {
+                    self.append_renamed(out, text, object, &renames);
+                    true
+                }
+                None => false,
+            };
+        }
+        append_comma(out, object);
+        append_one_line(out, &text[object.start..object.end]);
+        true
+    }
+
+    #[cold]
+    fn append_renamed(&self, out: &mut Vec<u8>, text: &[u8], object: Object, renames: &Renames) {
+        append_comma(out, object);
+        let mut from = object.start;
+        scan::object(text, |key| {
+            append_one_line(out, &text[from..key.start]);
+            from = if self.reserved.append(renames, out, &text[key.clone()]) {
+                key.end
+            } else {
+                key.start
+            };
+        });
+        append_one_line(out, &text[from..object.end]);
     }
 }
 
 impl Head {
     #[inline]
-    fn append(&self, out: &mut Vec<u8>, line: &Line) {
-        out.extend_from_slice(&self.open);
-        if self.has_offset {
-            append_decimal(out, line.offset);
-        }
-        out.extend_from_slice(&self.labels);
-        if line.truncated {
-            out.extend_from_slice(b",\"_truncated\":true");
-        }
-        if let Some(event) = line.event {
-            append_pair(out, ",\"_event\":", event);
-        }
-    }
-
-    #[inline]
     fn move_to(&mut self, time_ns: i64) {
-        if let Some(text) = self.open[TIME.len()..].first_chunk_mut::<STAMP_BYTES>() {
+        if let Some(text) = self.open[self.stamp_at..].first_chunk_mut::<STAMP_BYTES>() {
             advance(text, time_ns);
         }
     }
 }
 
-fn is_utf8(text: &[u8]) -> bool {
-    simdutf8::basic::from_utf8(text).is_ok()
-}
-
-/// Appends `before` and `text` as a JSON string.
-fn append_pair(out: &mut Vec<u8>, before: &str, text: &str) {
-    out.extend_from_slice(before.as_bytes());
-    out.push(b'"');
-    escape(out, text.as_bytes());
-    out.push(b'"');
-}
-
-/// Ends the line with `text` in `_msg`.
-#[inline]
-fn append_message(out: &mut Vec<u8>, text: &[u8], escape: impl Fn(&mut Vec<u8>, &[u8])) {
-    out.extend_from_slice(b",\"_msg\":\"");
-    escape(out, text.strip_suffix(b"\r").unwrap_or(text));
-    out.extend_from_slice(b"\"}\n");
-}
-
-/// Ends the line with bytes that are no text in `_b64` (RFC 4648 §4).
-#[cold]
-fn append_base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(b",\"_b64\":\"");
-    out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
-    out.extend_from_slice(b"\"}\n");
-}
-
-/// Ends the line with the members of the object that `text` is.
-///
-/// Returns false, with nothing appended, where `text` is not one whole JSON object or has no free
-/// name for a key that has to be renamed.
-#[inline]
-fn append_members(out: &mut Vec<u8>, text: &[u8]) -> bool {
-    // Most lines that are not JSON are told apart by their first byte.
-    if !matches!(text.first(), Some(b'{' | b' ' | b'\t' | b'\n' | b'\r')) {
-        return false;
+/// `,"name":{"env":"prod"}`, or nothing where there are no labels.
+pub(super) fn labels(name: &str, origin: &Origin) -> Vec<u8> {
+    let mut out = Vec::new();
+    if !origin.labels.is_empty() {
+        append_pair(&mut out, ",", name);
+        out.extend_from_slice(b":{");
+        for (index, (name, value)) in origin.labels.iter().enumerate() {
+            append_pair(&mut out, if index == 0 { "" } else { "," }, name);
+            append_pair(&mut out, ":", value);
+        }
+        out.push(b'}');
     }
-    let mut own = OwnKeys::default();
-    let Some(object) = scan::object(text, |key| own.note(&text[key])) else {
-        return false;
-    };
-    if own.is_any_reserved() {
-        return match own.renames() {
-            Some(renames) => {
-                append_renamed(out, text, object, &renames);
-                true
-            }
-            None => false,
-        };
-    }
-    append_comma(out, object);
-    append_one_line(out, &text[object.start..object.end]);
-    out.push(b'\n');
-    true
+    out
 }
 
 fn append_comma(out: &mut Vec<u8>, object: Object) {
     if !object.is_empty {
         out.push(b',');
     }
-}
-
-#[cold]
-fn append_renamed(out: &mut Vec<u8>, text: &[u8], object: Object, renames: &Renames) {
-    append_comma(out, object);
-    let mut from = object.start;
-    scan::object(text, |key| {
-        append_one_line(out, &text[from..key.start]);
-        from = if renames.append(out, &text[key.clone()]) {
-            key.end
-        } else {
-            key.start
-        };
-    });
-    append_one_line(out, &text[from..object.end]);
-    out.push(b'\n');
-}
-
-/// Appends a part of a valid JSON text with spaces for its line breaks, which can only be white space
-/// between tokens: strings hold no bare control characters.
-#[inline]
-fn append_one_line(out: &mut Vec<u8>, json: &[u8]) {
-    let start = out.len();
-    out.extend_from_slice(json);
-    if memchr2(b'\n', b'\r', json).is_some() {
-        for byte in &mut out[start..] {
-            if let b'\n' | b'\r' = byte {
-                *byte = b' ';
-            }
-        }
-    }
-}
-
-#[inline]
-fn append_decimal(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }

@@ -67,7 +67,7 @@ fn is_object(text: &[u8]) -> Option<bool> {
 }
 
 fn encode(meta: Meta, lines: &Lines) -> Vec<u8> {
-    let encoder = Encoder::new(&Format::Json(meta), "host", TimeZone::UTC);
+    let encoder = Encoder::new(&Format::json(meta), "host", TimeZone::UTC);
     let origin = Origin {
         source: "the \"source\"".into(),
         stream: StreamKey::new("1"),
@@ -75,7 +75,13 @@ fn encode(meta: Meta, lines: &Lines) -> Vec<u8> {
         labels: Arc::new([("env".into(), "prod".into())]),
     };
     let mut out = Vec::new();
-    encoder.append(&mut out, &origin, 1_795_371_948_999_999_990, lines);
+    let piece = Piece {
+        origin: &origin,
+        time_ns: 1_795_371_948_999_999_990,
+        lines: lines.clone(),
+        is_replayable: true,
+    };
+    encoder.append(&mut out, &[piece]);
     out
 }
 

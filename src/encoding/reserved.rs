@@ -2,10 +2,26 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use super::scan::hex4;
 
-/// The keys that only the collector sets. No one is another one and `_orig`.
-const RESERVED: [&str; 10] = [
+/// How many keys only the collector sets.
+pub(super) const KEYS: usize = 10;
+
+/// Those keys, as indices of [`Fields`].
+pub(super) const TIME: usize = 0;
+pub(super) const SOURCE: usize = 1;
+pub(super) const MSG: usize = 2;
+pub(super) const HOST: usize = 3;
+pub(super) const FILE: usize = 4;
+pub(super) const OFFSET: usize = 5;
+pub(super) const LABELS: usize = 6;
+pub(super) const TRUNCATED: usize = 7;
+pub(super) const EVENT: usize = 8;
+pub(super) const B64: usize = 9;
+
+const DEFAULTS: [&str; KEYS] = [
     "_time",
     "_source",
     "_msg",
@@ -24,30 +40,152 @@ const SUFFIX: &str = "_orig";
 /// all of them for each key.
 const SUFFIXES_MAX: u32 = 8;
 
-/// A little more than the longest reserved name with all its suffixes.
+/// Longest name of a key that only the collector sets.
 const NAME_BYTES_MAX: usize = 64;
+
+/// Longest name with all its suffixes.
+const KEY_BYTES_MAX: usize = NAME_BYTES_MAX + SUFFIXES_MAX as usize * SUFFIX.len();
+
+/// What the keys are called that only the collector sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields([Arc<str>; KEYS]);
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self(DEFAULTS.map(Arc::from))
+    }
+}
+
+/// Why a key cannot be called so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAField {
+    /// There is no such key.
+    Unknown,
+    /// The name is empty, too long, or holds other characters than `A-Z a-z 0-9 _ . @ -`.
+    Name,
+}
+
+impl Fields {
+    /// The keys that can be renamed: those of a record without their underscore.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        DEFAULTS.iter().map(|name| &name[1..])
+    }
+
+    /// Calls `key` (such as `time`) `name`.
+    ///
+    /// # Errors
+    /// [`NotAField`]; nothing is changed then.
+    pub fn rename(&mut self, key: &str, name: &str) -> Result<(), NotAField> {
+        let index = Self::keys().position(|it| it == key);
+        let index = index.ok_or(NotAField::Unknown)?;
+        let is_allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'@' | b'-');
+        if !(1..=NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(is_allowed) {
+            return Err(NotAField::Name);
+        }
+        self.0[index] = name.into();
+        Ok(())
+    }
+
+    /// The key whose name another one has, once all are renamed; `None` where all is well.
+    pub fn clash(&self) -> Option<&'static str> {
+        let base = |name: &str| {
+            let mut name = name;
+            while let Some(shorter) = name.strip_suffix(SUFFIX) {
+                name = shorter;
+            }
+            name.to_owned()
+        };
+        let bases: Vec<String> = self.0.iter().map(|name| base(name)).collect();
+        let twice = (0..KEYS).find(|at| bases[..*at].contains(&bases[*at]))?;
+        Some(&DEFAULTS[twice][1..])
+    }
+
+    /// The name at one of this module's indices.
+    pub(super) fn name(&self, index: usize) -> &str {
+        &self.0[index]
+    }
+}
+
+/// The names, ready to be compared with the keys of records.
+#[derive(Clone, Debug)]
+pub(super) struct Reserved {
+    fields: Fields,
+    /// True for every byte that a reserved name, or an escaped one, begins with.
+    begins: [bool; 256],
+}
 
 /// The keys of one record that are reserved names, or reserved names with suffixes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OwnKeys {
     /// For each reserved name, bit *n* tells that it occurs with *n* suffixes.
-    seen: [u16; RESERVED.len()],
+    seen: [u16; KEYS],
     is_any_reserved: bool,
 }
 
-impl OwnKeys {
-    /// Notes one top-level key as it stands in the record, between its quotes.
-    #[inline]
-    pub(super) fn note(&mut self, key: &[u8]) {
-        // Nearly every key ends here: the names start with an underscore, perhaps escaped.
-        if let Some(b'_' | b'\\') = key.first()
-            && let Some(name) = reserved(key)
-        {
-            self.seen[name.index] |= 1 << name.suffixes;
-            self.is_any_reserved |= name.suffixes == 0;
+impl Reserved {
+    pub(super) fn new(fields: &Fields) -> Self {
+        let mut begins = [false; 256];
+        begins[usize::from(b'\\')] = true;
+        for name in &fields.0 {
+            begins[usize::from(name.as_bytes()[0])] = true;
+        }
+        Self {
+            fields: fields.clone(),
+            begins,
         }
     }
 
+    /// True where `key` may be reserved: nearly every key ends here.
+    #[inline]
+    pub(super) fn may_be(&self, key: &[u8]) -> bool {
+        key.first()
+            .is_some_and(|byte| self.begins[usize::from(*byte)])
+    }
+
+    /// Notes one top-level key that may be reserved as it stands in the record, between its quotes.
+    pub(super) fn note(&self, own: &mut OwnKeys, key: &[u8]) {
+        if let Some(name) = self.reserved(key) {
+            own.seen[name.index] |= 1 << name.suffixes;
+            own.is_any_reserved |= name.suffixes == 0;
+        }
+    }
+
+    /// Reads a key as it stands in a record, between its quotes.
+    fn reserved(&self, key: &[u8]) -> Option<Name> {
+        let mut buffer = [0; KEY_BYTES_MAX];
+        let key = if key.contains(&b'\\') {
+            unescape(key, &mut buffer)?
+        } else {
+            key
+        };
+        self.fields.0.iter().enumerate().find_map(|(index, name)| {
+            let mut rest = key.strip_prefix(name.as_bytes())?;
+            let mut suffixes = 0;
+            while !rest.is_empty() && suffixes <= SUFFIXES_MAX {
+                rest = rest.strip_prefix(SUFFIX.as_bytes())?;
+                suffixes += 1;
+            }
+            (suffixes <= SUFFIXES_MAX).then_some(Name { index, suffixes })
+        })
+    }
+
+    /// Appends the new name of `key` and returns true, or returns false where it keeps its name.
+    pub(super) fn append(&self, renames: &Renames, out: &mut Vec<u8>, key: &[u8]) -> bool {
+        match self.reserved(key) {
+            Some(Name { index, suffixes: 0 }) => {
+                out.extend_from_slice(self.fields.name(index).as_bytes());
+                for _ in 0..renames.suffixes[index] {
+                    out.extend_from_slice(SUFFIX.as_bytes());
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl OwnKeys {
     /// True where a key is a reserved name and has to be renamed.
     pub(super) fn is_any_reserved(&self) -> bool {
         self.is_any_reserved
@@ -55,7 +193,7 @@ impl OwnKeys {
 
     /// The new names, or `None` where one is not free with 8 suffixes either.
     pub(super) fn renames(&self) -> Option<Renames> {
-        let mut suffixes = [0; RESERVED.len()];
+        let mut suffixes = [0; KEYS];
         for (count, seen) in suffixes.iter_mut().zip(self.seen) {
             if seen & 1 == 1 {
                 // `seen` with its lowest bits all set names the first free number of suffixes.
@@ -72,23 +210,7 @@ impl OwnKeys {
 /// What the reserved names of one record become.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Renames {
-    suffixes: [u32; RESERVED.len()],
-}
-
-impl Renames {
-    /// Appends the new name of `key` and returns true, or returns false where it keeps its name.
-    pub(super) fn append(&self, out: &mut Vec<u8>, key: &[u8]) -> bool {
-        match reserved(key) {
-            Some(Name { index, suffixes: 0 }) => {
-                out.extend_from_slice(RESERVED[index].as_bytes());
-                for _ in 0..self.suffixes[index] {
-                    out.extend_from_slice(SUFFIX.as_bytes());
-                }
-                true
-            }
-            _ => false,
-        }
-    }
+    suffixes: [u32; KEYS],
 }
 
 /// A reserved name with `_orig` so and so many times after it.
@@ -97,27 +219,8 @@ struct Name {
     suffixes: u32,
 }
 
-/// Reads a key as it stands in a record, between its quotes.
-fn reserved(key: &[u8]) -> Option<Name> {
-    let mut buffer = [0; NAME_BYTES_MAX];
-    let key = if key.contains(&b'\\') {
-        unescape(key, &mut buffer)?
-    } else {
-        key
-    };
-    RESERVED.iter().enumerate().find_map(|(index, name)| {
-        let mut rest = key.strip_prefix(name.as_bytes())?;
-        let mut suffixes = 0;
-        while !rest.is_empty() && suffixes <= SUFFIXES_MAX {
-            rest = rest.strip_prefix(SUFFIX.as_bytes())?;
-            suffixes += 1;
-        }
-        (suffixes <= SUFFIXES_MAX).then_some(Name { index, suffixes })
-    })
-}
-
-/// Resolves the escapes of a key. `None` where it is too long or not ASCII, so no reserved name.
-fn unescape<'a>(key: &[u8], buffer: &'a mut [u8; NAME_BYTES_MAX]) -> Option<&'a [u8]> {
+/// Resolves the escapes of a key. `None` where it does not fit the buffer or is not ASCII.
+pub(super) fn unescape<'a>(key: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let (mut at, mut length) = (0, 0);
     while let Some(&byte) = key.get(at) {
         let (byte, used) = match (byte, key.get(at + 1)) {
@@ -138,12 +241,14 @@ mod tests {
     use super::*;
 
     fn renamed(keys: &[&str]) -> Option<Vec<String>> {
+        let reserved = Reserved::new(&Fields::default());
         let mut own = OwnKeys::default();
-        keys.iter().for_each(|key| own.note(key.as_bytes()));
+        let may_be = keys.iter().filter(|key| reserved.may_be(key.as_bytes()));
+        may_be.for_each(|key| reserved.note(&mut own, key.as_bytes()));
         let renames = own.renames()?;
         let rename = |key: &&str| {
             let mut out = Vec::new();
-            let is_renamed = renames.append(&mut out, key.as_bytes());
+            let is_renamed = reserved.append(&renames, &mut out, key.as_bytes());
             if is_renamed {
                 String::from_utf8(out).unwrap()
             } else {
@@ -190,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_reserved_name_is_renamed() {
-        for name in RESERVED {
+        for name in DEFAULTS {
             assert_eq!(renamed(&[name]).unwrap(), [format!("{name}_orig")]);
         }
     }
@@ -204,5 +309,19 @@ mod tests {
         assert_eq!(borrowed(&keys).unwrap()[0], with(8));
         keys.push(with(8));
         assert_eq!(borrowed(&keys), None);
+    }
+
+    #[test]
+    fn names_can_be_given_and_must_differ() {
+        let mut fields = Fields::default();
+
+        fields.rename("time", "@timestamp").unwrap();
+        assert_eq!(fields.clash(), None);
+        assert_eq!(fields.name(TIME), "@timestamp");
+        assert_eq!(fields.rename("tiem", "t"), Err(NotAField::Unknown));
+        assert_eq!(fields.rename("time", "a b"), Err(NotAField::Name));
+        assert_eq!(fields.rename("time", ""), Err(NotAField::Name));
+        fields.rename("msg", "_source_orig").unwrap();
+        assert_eq!(fields.clash(), Some("msg"));
     }
 }

@@ -35,6 +35,15 @@ fn untouched(text: &[u8]) -> Lines {
     )
 }
 
+pub(super) fn piece(origin: &Origin, lines: Lines) -> Piece<'_> {
+    Piece {
+        origin,
+        time_ns: TIME_NS,
+        lines,
+        is_replayable: true,
+    }
+}
+
 fn record(text: &[u8], truncated: bool) -> Lines {
     let bytes = [text, b"\n"].concat();
     let end = u32::try_from(bytes.len()).unwrap();
@@ -62,7 +71,7 @@ fn binary_records_are_base64_and_named_ones_carry_their_event() {
     let named =
         super::tests::record(b"{\"_event\":1}", false).with_events([Some("a\"".into())].into());
 
-    let json = |lines| encode(Format::Json(Meta::default()), lines);
+    let json = |lines| encode(Format::json(Meta::default()), lines);
 
     assert!(json(&binary).ends_with(",\"_b64\":\"/wp7fQ==\"}\n"));
     let expected = ",\"_event\":\"a\\\"\",\"_event_orig\":1}\n";
@@ -72,12 +81,12 @@ fn binary_records_are_base64_and_named_ones_carry_their_event() {
 fn encode(format: Format, lines: &Lines) -> String {
     let encoder = Encoder::new(&format, "h\"1", TimeZone::fixed(offset(2)));
     let mut out = Vec::new();
-    encoder.append(&mut out, &origin("app"), TIME_NS, lines);
+    encoder.append(&mut out, &[piece(&origin("app"), lines.clone())]);
     String::from_utf8(out).unwrap()
 }
 
 fn json(text: &[u8]) -> String {
-    encode(Format::Json(Meta::default()), &record(text, false))
+    encode(Format::json(Meta::default()), &record(text, false))
 }
 
 #[test]
@@ -100,7 +109,7 @@ fn json_fixtures() {
 
 #[test]
 fn json_carries_all_meta_in_order() {
-    let out = encode(Format::Json(ALL), &untouched(b"one\n{\"n\":1}\n{}\n"));
+    let out = encode(Format::json(ALL), &untouched(b"one\n{\"n\":1}\n{}\n"));
 
     let head = |ns, offset| {
         format!(
@@ -120,7 +129,7 @@ fn json_carries_all_meta_in_order() {
 
 #[test]
 fn json_without_path_and_labels_has_no_such_keys() {
-    let encoder = Encoder::new(&Format::Json(ALL), "h", TimeZone::UTC);
+    let encoder = Encoder::new(&Format::json(ALL), "h", TimeZone::UTC);
     let origin = Origin {
         path: None,
         labels: Arc::new([]),
@@ -128,7 +137,7 @@ fn json_without_path_and_labels_has_no_such_keys() {
     };
     let mut out = Vec::new();
 
-    encoder.append(&mut out, &origin, TIME_NS, &untouched(b"x\n"));
+    encoder.append(&mut out, &[piece(&origin, untouched(b"x\n"))]);
 
     let expected = format!("{HEAD},\"_host\":\"h\",\"_offset\":1000,\"_msg\":\"x\"}}\n");
     assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -137,7 +146,7 @@ fn json_without_path_and_labels_has_no_such_keys() {
 #[test]
 fn json_marks_cut_lines() {
     let check = |text: &[u8], rest: &str| {
-        let out = encode(Format::Json(Meta::default()), &record(text, true));
+        let out = encode(Format::json(Meta::default()), &record(text, true));
         assert_eq!(out, format!("{HEAD},\"_truncated\":true{rest}\n"));
     };
 
@@ -151,7 +160,7 @@ fn json_marks_cut_lines() {
 fn json_replaces_what_is_not_utf8_in_its_own_line_only() {
     let lines = untouched(b"{\"a\":\"\xff\"}\n{\"a\":1}\n\xc3\xb3\n");
 
-    let out = encode(Format::Json(Meta::default()), &lines);
+    let out = encode(Format::json(Meta::default()), &lines);
 
     let rest: Vec<_> = out.lines().map(|line| &line[HEAD.len()..]).collect();
     let first = ",\"_msg\":\"{\\\"a\\\":\\\"\u{FFFD}\\\"}\"}";
@@ -185,11 +194,11 @@ fn raw_is_the_bytes() {
     let encoder = Encoder::new(&Format::Raw, "h", TimeZone::UTC);
     let mut out = b"before\n".to_vec();
 
-    encoder.append(&mut out, &origin("app"), TIME_NS, &untouched(b"\xff\r\n\n"));
+    encoder.append(&mut out, &[piece(&origin("app"), untouched(b"\xff\r\n\n"))]);
 
     assert_eq!(out, b"before\n\xff\r\n\n");
     assert!(encoder.is_raw());
-    assert!(!Encoder::new(&Format::Json(ALL), "h", TimeZone::UTC).is_raw());
+    assert!(!Encoder::new(&Format::json(ALL), "h", TimeZone::UTC).is_raw());
 }
 
 #[test]
@@ -202,7 +211,7 @@ fn text_aligns_labels_to_the_longest_so_far() {
     let mut out = Vec::new();
 
     for source in ["db", "orders", "db", "a-very-long-source-name", "db"] {
-        encoder.append(&mut out, &origin(source), TIME_NS, &untouched(b"line\n"));
+        encoder.append(&mut out, &[piece(&origin(source), untouched(b"line\n"))]);
     }
 
     let expected = "db  20:25:48.123 │ line\n\
@@ -225,7 +234,7 @@ fn text_gives_colors_in_turn() {
     );
     let row = |source: &str| {
         let mut out = Vec::new();
-        encoder.append(&mut out, &origin(source), TIME_NS, &untouched(b"x\n"));
+        encoder.append(&mut out, &[piece(&origin(source), untouched(b"x\n"))]);
         String::from_utf8(out).unwrap()
     };
 
@@ -269,9 +278,7 @@ fn text_neutralises_labels() {
 
     encoder.append(
         &mut out,
-        &origin("a\x1b[31m\n"),
-        TIME_NS,
-        &untouched(b"x\n"),
+        &[piece(&origin("a\x1b[31m\n"), untouched(b"x\n"))],
     );
 
     assert_eq!(

@@ -151,6 +151,19 @@ impl LineSet {
         (len >= 2).then(|| self.split_at(len.div_ceil(2), total))
     }
 
+    /// The lines that stand at `places` of this set, which are in ascending order.
+    ///
+    /// # Panics
+    /// If a place is past the last line of [`LineSet::Items`].
+    pub fn pick(&self, places: &[u64]) -> LineSet {
+        let picked = places.iter().map(|place| match self {
+            LineSet::All => *place,
+            LineSet::Range(range) => range.start + place,
+            LineSet::Items(items) => items[usize::try_from(*place).expect("an index")],
+        });
+        LineSet::Items(picked.collect())
+    }
+
     /// Parts of at most `most` lines each, in order.
     pub fn parts(&self, most: u64, total: u64) -> Vec<LineSet> {
         let mut parts = Vec::new();
@@ -357,6 +370,10 @@ mod tests {
                 let joined: Vec<u64> = parts.iter().flat_map(|p| expand(p, &counts)).collect();
                 prop_assert_eq!(&joined, &whole);
                 prop_assert!(parts.iter().all(|part| part.len(total) <= most));
+
+                let places: Vec<u64> = (0..set.len(total)).filter(|it| it % most == 0).collect();
+                let expected: Vec<u64> = places.iter().map(|it| whole[*it as usize]).collect();
+                prop_assert_eq!(expand(&set.pick(&places), &counts), expected);
 
                 if let Some((left, right)) = set.halve(total) {
                     let joined = [expand(&left, &counts), expand(&right, &counts)].concat();

@@ -167,6 +167,41 @@ impl Lines {
         }
     }
 
+    /// The same lines, those of more than `most` bytes cut to that and marked, and how many were cut.
+    /// A cut is never inside a character of UTF-8, so it may be up to three bytes shorter.
+    pub fn cut(&self, most: usize) -> (Lines, u64) {
+        // No line of a chunk is longer than the chunk.
+        if self.bytes.len() <= most || self.iter().all(|line| line.text.len() <= most) {
+            return (self.clone(), 0);
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut records = Vec::with_capacity(self.count as usize);
+        let mut n_cut = 0;
+        for line in self.iter() {
+            let is_cut = line.text.len() > most;
+            n_cut += u64::from(is_cut);
+            bytes.extend_from_slice(if is_cut {
+                &line.text[..boundary(line.text, most)]
+            } else {
+                line.text
+            });
+            bytes.push(b'\n');
+            records.push(Record {
+                end: u32::try_from(bytes.len()).expect("a chunk is smaller than 4 GiB"),
+                offset: line.offset,
+                truncated: line.truncated || is_cut,
+                binary: line.binary,
+            });
+        }
+        let lines = Lines::from_records(bytes.into(), records.into());
+        let events = self.events.as_deref();
+        let lines = match events.map(|events| events[self.own_range()].into()) {
+            Some(events) => lines.with_events(events),
+            None => lines,
+        };
+        (lines, n_cut)
+    }
+
     fn own_records(&self) -> Option<&[Record]> {
         let records = self.records.as_deref()?;
         Some(&records[self.own_range()])
@@ -188,6 +223,16 @@ impl Lines {
             .nth(index as usize - 1)
             .map_or(self.bytes.len(), |newline| newline + 1)
     }
+}
+
+/// The last index up to `most` where no character of UTF-8 is cut.
+fn boundary(text: &[u8], most: usize) -> usize {
+    const CONTINUATIONS_MAX: usize = 3;
+    let is_inside = |at: &usize| text[*at] & 0xc0 == 0x80;
+    (most.saturating_sub(CONTINUATIONS_MAX)..=most)
+        .rev()
+        .find(|at| !is_inside(at))
+        .unwrap_or(most)
 }
 
 /// Iterator over the lines of a [`Lines`].
@@ -322,5 +367,48 @@ mod tests {
         assert_eq!(texts(&lines.slice(1..3).slice(1..2)), [(&b"j"[..], 90)]);
         assert_eq!(lines.slice(1..2).truncated(), 1);
         assert_eq!(lines.slice(2..3).truncated(), 0);
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters_and_marked() {
+        let lines = Lines::untouched(Bytes::from("short\nabcdefg\nabcż\n"), 3, 100);
+
+        let (cut, n_cut) = lines.cut(4);
+        let (same, none) = lines.cut(7);
+
+        assert_eq!(n_cut, 3);
+        assert_eq!(
+            texts(&cut),
+            [(&b"shor"[..], 100), (b"abcd", 106), (b"abc", 114)]
+        );
+        assert!(cut.iter().all(|line| line.truncated));
+        assert_eq!((texts(&same), none), (texts(&lines), 0));
+    }
+
+    #[test]
+    fn a_cut_keeps_names_and_the_rest_of_a_slice() {
+        let record = |end| Record {
+            end,
+            offset: 7,
+            truncated: false,
+            binary: false,
+        };
+        let lines = Lines::from_records(
+            Bytes::from_static(b"a\nlong\nc\n"),
+            [record(2), record(7), record(9)].into(),
+        )
+        .with_events([None, Some("x".into()), Some("y".into())].into());
+
+        let (cut, n_cut) = lines.slice(1..3).cut(2);
+
+        let shown: Vec<_> = cut
+            .iter()
+            .map(|it| (it.text, it.truncated, it.event))
+            .collect();
+        assert_eq!(n_cut, 1);
+        assert_eq!(
+            shown,
+            [(&b"lo"[..], true, Some("x")), (b"c", false, Some("y"))]
+        );
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::delivery::Part;
-use crate::encoding::Encoder;
-use crate::model::Batch;
+use crate::encoding::{Encoder, Piece};
+use crate::model::{Batch, Position};
 use crate::queue::Chunk;
 
 /// Raw chunks below this are copied together: a system call costs more than the copy.
@@ -34,6 +34,8 @@ pub struct Body {
     pub(super) len: usize,
     /// Lines in them.
     pub(super) lines: u64,
+    /// Lines that were cut for this body.
+    pub(super) cut: u64,
 }
 
 impl Bodies {
@@ -50,31 +52,33 @@ impl Bodies {
     /// Encodes a part of a batch. Large raw chunks are shared, never copied.
     pub(super) fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Body {
         let mut body = Body::default();
-        let mut open = Vec::new();
-        if !self.is_raw() {
-            open = self.take();
-            // JSON with metadata is about half as large again as the lines.
-            open.reserve(batch.weight.bytes * 7 / 4 + 4096);
-        }
-        for run in part
-            .which
-            .runs(batch.items.iter().map(|chunk| chunk.lines.count()))
-        {
+        let counts = batch.items.iter().map(|chunk| chunk.lines.count());
+        let mut pieces = Vec::new();
+        for run in part.which.runs(counts) {
             let chunk = &batch.items[run.item];
             let time_ns = chunk.time_ns + i64::from(run.lines.start);
-            let lines = chunk.lines.slice(run.lines);
-            body.lines += u64::from(lines.count());
-            if self.is_raw() && lines.bytes().len() >= COPY_BELOW_BYTES {
-                body.push(std::mem::take(&mut open).into());
-                body.push(lines.bytes().clone());
-            } else {
-                self.encoder
-                    .append(&mut open, &chunk.origin, time_ns, &lines);
+            let mut lines = chunk.lines.slice(run.lines);
+            if let Some(most) = self.encoder.line_bytes_max() {
+                let (short, n_cut) = lines.cut(most);
+                lines = short;
+                body.cut += n_cut;
             }
+            body.lines += u64::from(lines.count());
+            pieces.push(Piece {
+                origin: &chunk.origin,
+                time_ns,
+                lines,
+                is_replayable: matches!(chunk.ack.end(), Position::File { .. }),
+            });
         }
         if self.is_raw() {
-            body.push(open.into());
+            body.share_raw(pieces);
         } else {
+            let mut open = self.take();
+            let bytes: usize = pieces.iter().map(|it| it.lines.bytes().len()).sum();
+            // JSON with metadata is about half as large again as the lines.
+            open.reserve(bytes * 7 / 4 + 4096);
+            self.encoder.append(&mut open, &pieces);
             body.push(self.share(open));
         }
         body
@@ -117,6 +121,21 @@ impl Drop for Reused {
 }
 
 impl Body {
+    /// Takes the lines' own bytes, small ones copied together.
+    fn share_raw(&mut self, pieces: Vec<Piece>) {
+        let mut open = Vec::new();
+        for piece in pieces {
+            let bytes = piece.lines.bytes();
+            if bytes.len() >= COPY_BELOW_BYTES {
+                self.push(std::mem::take(&mut open).into());
+                self.push(bytes.clone());
+            } else {
+                open.extend_from_slice(bytes);
+            }
+        }
+        self.push(open.into());
+    }
+
     fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.len += piece.len();

@@ -132,6 +132,10 @@ impl Sink for FileSink {
         })
     }
 
+    fn n_cut(&self, payload: &Arc<Payload>) -> u64 {
+        payload.body.cut
+    }
+
     async fn deliver(&self, payload: &Arc<Payload>) -> Result<(), SinkError> {
         let (inner, payload) = (Arc::clone(&self.0), Arc::clone(payload));
         let path = self.0.config.path.display();

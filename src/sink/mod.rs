@@ -19,6 +19,8 @@ pub struct SinkConfig {
     pub from: Vec<Arc<str>>,
     /// What a line looks like outside; `None` (stdout only): text on a terminal, else JSON.
     pub format: Option<Format>,
+    /// Longer lines are cut and marked; `None`: as long as the source lets them be.
+    pub line_bytes_max: Option<usize>,
     /// When a batch is closed.
     pub batch: BatchLimits,
     /// Bytes of lines in flight, from the read to the acknowledgement.

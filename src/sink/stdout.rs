@@ -72,6 +72,10 @@ impl Sink for StdoutSink {
         self.bodies.encode(batch, part)
     }
 
+    fn n_cut(&self, body: &Body) -> u64 {
+        body.cut
+    }
+
     async fn deliver(&self, body: &Body) -> Result<(), SinkError> {
         let (pieces, reached) = self.within_limit(body);
         let out = Arc::clone(&self.out);

@@ -10,13 +10,13 @@ use crate::support::{
 };
 
 /// How long delivering the rest may take after the last kill.
-const DRAIN: Duration = Duration::from_secs(40);
+pub(crate) const DRAIN: Duration = Duration::from_secs(40);
 /// `batch.lines` of every sink here.
 const BATCH_LINES: u64 = 200;
 
 /// Starts and kills the agent at random times until `writer` has ended and it happened
 /// `kills_min` times; then starts it once more and leaves it running.
-fn kill_in_a_loop(
+pub(crate) fn kill_in_a_loop(
     dir: &Dir,
     config: &Path,
     mut writer: Child,
@@ -37,7 +37,7 @@ fn kill_in_a_loop(
 }
 
 /// Lines that a torn writer needs about six seconds for.
-fn writer_plan(dir: &Dir, rotation: Rotation) -> Plan {
+pub(crate) fn writer_plan(dir: &Dir, rotation: Rotation) -> Plan {
     Plan {
         per_second: 4_000,
         torn: true,
@@ -90,7 +90,7 @@ fn http_trial(test: &str, rotation: Rotation, kills: u64) {
 }
 
 #[track_caller]
-fn wait_writer(mut writer: Child) {
+pub(crate) fn wait_writer(mut writer: Child) {
     let status = within("the end of the writer", DRAIN, || {
         writer.try_wait().expect("waits for a writer")
     });

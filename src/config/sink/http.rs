@@ -2,26 +2,20 @@
 
 use std::time::Duration;
 
-use super::super::credentials;
+use reqwest::Url;
+
+use super::super::credentials::{self, TokenHeader, sealed};
 use super::super::cx::Cx;
 use super::super::endpoint::{CheckedUrl, HTTP, checked, tls};
+use super::super::references::From;
 use super::super::table::Table;
 use super::super::value::Value;
+use super::collector::{self, Options};
+use super::format::FormatName;
 use super::{SinkEntry, output};
-use crate::http::{Credentials, Tls};
-use crate::sink::http::{Compression, HttpConfig, Retry};
-
-/// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 8] = [
-    "proxy",
-    "index",
-    "labels",
-    "tenant",
-    "resource",
-    "encoding",
-    "token",
-    "sourcetype",
-];
+use crate::encoding::Compression;
+use crate::http::{Credentials, Proxy, Tls};
+use crate::sink::http::{HttpConfig, Protocol, Retry};
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -30,6 +24,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) fn of_url(url: String) -> HttpConfig {
     HttpConfig {
         url,
+        protocol: Protocol::Lines,
         credentials: Credentials::default(),
         compression: Compression::None,
         concurrency: 1,
@@ -41,15 +36,77 @@ pub(super) fn of_url(url: String) -> HttpConfig {
         },
         dead_letter: None,
         tls: Tls::default(),
+        proxy: Proxy::Environment,
     }
 }
 
-/// `None` if its URL has errors.
-pub(super) fn read(table: &mut Table, entry: &mut SinkEntry, cx: &mut Cx) -> Option<HttpConfig> {
-    let url = table.require("url", cx).and_then(|value| url(&value, cx));
+/// What a collector takes, where it takes less than sources give: Loki refuses longer lines, and
+/// VictoriaLogs skips them with 200 (`-insert.maxLineSizeBytes`).
+pub(super) fn line_bytes_max(config: &HttpConfig) -> Option<usize> {
+    const LINE_BYTES_MAX: usize = 256 << 10;
+    let path = Url::parse(&config.url).ok()?.path().to_owned();
+    let is_short = config.protocol == Protocol::Loki || path.ends_with("/insert/jsonline");
+    is_short.then_some(LINE_BYTES_MAX)
+}
+
+/// `None` if its URL has errors. `options` becomes what only some formats have.
+pub(super) fn read(
+    table: &mut Table,
+    name: Option<FormatName>,
+    options: &mut Options,
+    entry: &mut SinkEntry,
+    cx: &mut Cx,
+) -> Option<HttpConfig> {
+    let place = table.require("url", cx);
+    let url = place.as_ref().and_then(|value| url(value, cx));
     let mut config = of_url(String::new());
     let in_the_clear = url.as_ref().and_then(|url| url.in_the_clear.clone());
-    credentials::read(table, &mut config.credentials, in_the_clear.as_ref(), cx);
+    let token = match name {
+        Some(FormatName::Splunk) => Some(TokenHeader::SPLUNK),
+        Some(FormatName::Datadog) => Some(TokenHeader::DATADOG),
+        _ => None,
+    };
+    if token.is_none()
+        && let Some(value) = table.take("token")
+    {
+        cx.diagnostics.mask(cx.file, value.span());
+        collector::foreign(&value, &[FormatName::Splunk, FormatName::Datadog], cx);
+    }
+    let at = credentials::Place {
+        in_the_clear: in_the_clear.as_ref(),
+        token,
+    };
+    credentials::read(table, &mut config.credentials, at, cx);
+    *options = collector::read(table, name, &mut config.credentials, cx);
+    config.protocol = collector::protocol(name, options);
+    limits(table, &mut config, cx);
+    if let Some(value) = table.take("dead_letter") {
+        config.dead_letter = output(&value, entry, cx);
+    }
+    if let Some(it) = table.take("tls").and_then(|value| tls(&value, cx)) {
+        config.tls = it;
+    }
+    if let Some(it) = table.take("proxy").and_then(|value| proxy(&value, cx)) {
+        config.proxy = it;
+    }
+    let text = url?.text;
+    if text.from == From::Placeholder {
+        config.url = text.value;
+        return Some(config);
+    }
+    let parsed = Url::parse(&text.value).ok()?;
+    let adapted = collector::adapt_url(place.as_ref()?, name, parsed.clone(), options, cx)?;
+    // Used as written, unless something had to be put into it.
+    config.url = if adapted == parsed {
+        text.value
+    } else {
+        adapted.into()
+    };
+    Some(config)
+}
+
+/// How much, how long and how often.
+fn limits(table: &mut Table, config: &mut HttpConfig, cx: &mut Cx) {
     if let Some(it) = table
         .take("compression")
         .and_then(|value| compression(&value, cx))
@@ -77,15 +134,15 @@ pub(super) fn read(table: &mut Table, entry: &mut SinkEntry, cx: &mut Cx) -> Opt
     if let Some(it) = table.take("retry").and_then(|value| retry(&value, cx)) {
         config.retry = it;
     }
-    if let Some(value) = table.take("dead_letter") {
-        config.dead_letter = output(&value, entry, cx);
+}
+
+/// `off`, or the URL of a proxy.
+fn proxy(value: &Value, cx: &mut Cx) -> Option<Proxy> {
+    let text = value.filled_text(cx)?;
+    if text.value == "off" {
+        return Some(Proxy::Off);
     }
-    if let Some(it) = table.take("tls").and_then(|value| tls(&value, cx)) {
-        config.tls = it;
-    }
-    table.later(&LATER_KEYS, cx);
-    config.url = url?.text.value;
-    Some(config)
+    checked(value, text, &HTTP, cx).map(|url| Proxy::Url(sealed(url.text)))
 }
 
 /// A URL with a host, over http or https.
@@ -113,12 +170,19 @@ fn compression(value: &Value, cx: &mut Cx) -> Option<Compression> {
             level.map(Compression::Gzip)
         }
         ("none", None) => Some(Compression::None),
-        ("zstd", _) => {
-            value.later(cx);
-            None
+        ("zstd", None) => Some(Compression::Zstd(1)),
+        ("zstd", Some(level)) => {
+            let level = level.parse().ok().filter(|level| (1..=19).contains(level));
+            if level.is_none() {
+                value
+                    .fail(cx, "must have a level from 1 to 19")
+                    .label("for example \"zstd:3\"");
+            }
+            level.map(Compression::Zstd)
         }
         _ => {
-            value.fail(cx, "must be `none`, `gzip` or `gzip:LEVEL`");
+            let why = "must be `none`, `gzip`, `gzip:LEVEL`, `zstd` or `zstd:LEVEL`";
+            value.fail(cx, why);
             None
         }
     }

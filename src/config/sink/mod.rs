@@ -1,5 +1,6 @@
 //! Reads `[sink]`: which kind an entry is, and the keys that all kinds share.
 
+mod collector;
 mod file;
 mod format;
 mod http;
@@ -18,9 +19,11 @@ use super::table::Table;
 use super::value::{Pair, Value};
 use crate::model::BatchLimits;
 use crate::sink::{SinkConfig, SinkKind};
+use collector::Options;
+use format::FormatName;
 
 /// Keys of every sink that are described and do not exist yet.
-const LATER_KEYS: [&str; 3] = ["fields", "full", "max_line"];
+const LATER_KEYS: [&str; 1] = ["full"];
 
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -104,6 +107,10 @@ fn from_text(value: &Value, entry: &mut SinkEntry, cx: &mut Cx) -> Option<SinkCo
         name: entry.name.clone(),
         from: Vec::new(),
         format: format::default(kind),
+        line_bytes_max: match &what {
+            SinkKind::Http(config) => http::line_bytes_max(config),
+            SinkKind::Stdout | SinkKind::File(_) => None,
+        },
         batch: default_batch(kind),
         memory_bytes: 0,
         kind: what,
@@ -150,24 +157,29 @@ fn from_table(mut table: Table, entry: &mut SinkEntry, cx: &mut Cx) -> Option<Si
             return None;
         }
     };
+    table.set_kind(match kind {
+        KindName::Stdout => "a stdout sink",
+        KindName::File => "a file sink",
+        KindName::Http => "an http sink",
+    });
+    let name = format::name(&mut table, kind, cx);
+    let mut options = Options::default();
+    let mut line_bytes_max = None;
     let what = match kind {
-        KindName::Stdout => {
-            table.set_kind("a stdout sink");
-            Some(SinkKind::Stdout)
-        }
-        KindName::File => {
-            table.set_kind("a file sink");
-            file::read(&mut table, entry, cx).map(SinkKind::File)
-        }
+        KindName::Stdout => Some(SinkKind::Stdout),
+        KindName::File => file::read(&mut table, entry, cx).map(SinkKind::File),
         KindName::Http => {
-            table.set_kind("an http sink");
-            http::read(&mut table, entry, cx).map(|config| SinkKind::Http(Box::new(config)))
+            let config = http::read(&mut table, name, &mut options, entry, cx);
+            line_bytes_max = config.as_ref().and_then(http::line_bytes_max);
+            config.map(|config| SinkKind::Http(Box::new(config)))
         }
     };
-    let format = format::read(&mut table, kind, cx);
-    let batch = table
-        .take("batch")
-        .and_then(|value| batch(&value, kind, entry, cx));
+    let format = format::read(&mut table, (kind, name), options, cx);
+    let batch = batch_of(&mut table, (kind, name), entry, cx);
+    if let Some(value) = table.take("max_line") {
+        let most = value.size(1..=64 << 20, cx);
+        line_bytes_max = most.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+    }
     if let Some(value) = table.take("memory") {
         // Less than a read's worth would let no chunk through at full size.
         entry.memory = value.size(64 << 10..=16 << 30, cx);
@@ -179,7 +191,8 @@ fn from_table(mut table: Table, entry: &mut SinkEntry, cx: &mut Cx) -> Option<Si
         name: entry.name.clone(),
         from: Vec::new(),
         format,
-        batch: batch.unwrap_or_else(|| default_batch(kind)),
+        line_bytes_max,
+        batch,
         memory_bytes: 0,
         kind: what?,
     })
@@ -231,9 +244,40 @@ fn default_batch(kind: KindName) -> BatchLimits {
     }
 }
 
-fn batch(value: &Value, kind: KindName, entry: &mut SinkEntry, cx: &mut Cx) -> Option<BatchLimits> {
+/// `batch`, within what the format's collector takes.
+fn batch_of(
+    table: &mut Table,
+    (kind, name): (KindName, Option<FormatName>),
+    entry: &mut SinkEntry,
+    cx: &mut Cx,
+) -> BatchLimits {
+    /// Datadog takes no more entries in one request.
+    const DATADOG_LINES_MAX: u64 = 1_000;
+    let mut default = default_batch(kind);
+    let is_datadog = name == Some(FormatName::Datadog);
+    if is_datadog {
+        default.lines = DATADOG_LINES_MAX;
+    }
+    let Some(value) = table.take("batch") else {
+        return default;
+    };
+    let limits = batch(&value, default, entry, cx).unwrap_or(default);
+    if is_datadog && limits.lines > DATADOG_LINES_MAX {
+        let message = format!("{}: batch.lines is over Datadog's limit", value.subject);
+        cx.error(value.span(), message).label(format!(
+            "at most {DATADOG_LINES_MAX} for format = \"datadog\""
+        ));
+    }
+    limits
+}
+
+fn batch(
+    value: &Value,
+    mut limits: BatchLimits,
+    entry: &mut SinkEntry,
+    cx: &mut Cx,
+) -> Option<BatchLimits> {
     let mut table = value.table(cx)?;
-    let mut limits = default_batch(kind);
     if let Some(value) = table.take("bytes") {
         entry.budget = cx.place(value.span());
         if let Some(bytes) = value.size(1..=1 << 30, cx) {

@@ -23,7 +23,11 @@ pub(super) struct Network {
 
 pub(super) fn read(table: &mut Table, clear: Option<&InTheClear>, cx: &mut Cx) -> Network {
     let mut credentials = Credentials::default();
-    credentials::read(table, &mut credentials, clear, cx);
+    let place = credentials::Place {
+        in_the_clear: clear,
+        token: None,
+    };
+    credentials::read(table, &mut credentials, place, cx);
     let tls = table.take("tls").and_then(|value| tls(&value, cx));
     let connect_timeout = table
         .take("connect_timeout")

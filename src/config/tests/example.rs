@@ -45,7 +45,7 @@ fn every_setting_of_the_example_exists() {
         load_text(&text).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
 
     assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
-    assert_eq!((config.sources.len(), config.sinks.len()), (8, 4));
+    assert_eq!((config.sources.len(), config.sinks.len()), (8, 10));
 }
 
 #[test]

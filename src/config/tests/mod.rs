@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::encoding::{Format, Meta};
+use crate::encoding::{Compression, Format, Meta};
 use crate::sink::SinkKind;
 use crate::sink::file::Fsync;
-use crate::sink::http::{Compression, Retry};
+use crate::sink::http::Retry;
 use crate::source::SourceKind;
 use crate::source::file::Start;
 use crate::source::stream::Framing;
@@ -237,7 +237,7 @@ fn every_key_arrives() {
         labels: true,
         ..Meta::default()
     };
-    assert_eq!(collector.format, Some(Format::Json(meta)));
+    assert_eq!(collector.format, Some(Format::json(meta)));
     assert_eq!(collector.memory_bytes, 4 << 20);
     assert_eq!(collector.batch.bytes, 512 << 10);
     assert_eq!(collector.batch.lines, 500);
@@ -354,13 +354,13 @@ fn defaults_are_those_of_the_docs() {
             "file",
             1_000_000,
             Duration::ZERO,
-            Some(Format::Json(Meta::default())),
+            Some(Format::json(Meta::default())),
         ),
         (
             "http",
             10_000,
             Duration::from_millis(250),
-            Some(Format::Json(all)),
+            Some(Format::json(all)),
         ),
     ];
     for (sink, (name, lines, linger, format)) in config.sinks.iter().zip(expected) {

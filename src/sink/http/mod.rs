@@ -1,116 +1,51 @@
 //! The HTTP sink: sends batches to a collector and reads its answers rightly.
 
+mod answer;
 mod body;
-mod response;
+mod config;
+mod protocol;
+mod request;
 
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, Url};
+use reqwest::Url;
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tracing::warn;
+
+pub use config::{HttpConfig, Retry};
+pub use protocol::Protocol;
 
 use super::body::Bodies;
 use crate::delivery::{Part, Sink, SinkError};
-use crate::encoding::{Encoder, gzip};
-use crate::http::{ClientError, Credentials, Tls, chain, client, redirect_target, retry_after};
+use crate::encoding::{Compression, Compressor, Encoder};
+use crate::http::{ClientError, ClientOptions, LiveHeaders, client};
 use crate::model::Batch;
 use crate::queue::Chunk;
 use crate::secret::shown_url;
-use body::PiecesBody;
-
-/// How much of an answer is read: enough for a reason, and to use the connection again.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// How much of a refusal's text is kept.
-const REASON_CHARS_MAX: usize = 300;
-
-/// Redirects that one request follows.
-const REDIRECTS_MAX: usize = 5;
-
-/// Which collector, and how to speak to it.
-#[derive(Clone, PartialEq)]
-pub struct HttpConfig {
-    /// The collector's URL, used as written. It can hold a secret in its userinfo or query, so it
-    /// is shown through [`crate::secret::shown_url`] only.
-    pub url: String,
-    /// Extra headers and who sends.
-    pub credentials: Credentials,
-    /// How a body is compressed.
-    pub compression: Compression,
-    /// Requests in flight at once; 1 keeps the order.
-    pub concurrency: usize,
-    /// The whole of one request, from connect to the end of the answer.
-    pub timeout: Duration,
-    /// Connecting alone, TLS included.
-    pub connect_timeout: Duration,
-    /// First and longest delay between retries.
-    pub retry: Retry,
-    /// Where lines go that the collector refuses for good; `None`: `<state>/rejected/<sink>.ndjson`.
-    pub dead_letter: Option<PathBuf>,
-    /// A private CA beside the system's roots, and a client certificate with its key (PEM files).
-    pub tls: Tls,
-}
-
-impl fmt::Debug for HttpConfig {
-    /// The URL without what may be secret in it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpConfig")
-            .field("url", &shown_url(&self.url))
-            .field("credentials", &self.credentials)
-            .field("compression", &self.compression)
-            .field("concurrency", &self.concurrency)
-            .field("timeout", &self.timeout)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("retry", &self.retry)
-            .field("dead_letter", &self.dead_letter)
-            .field("tls", &self.tls)
-            .finish()
-    }
-}
-
-/// First and longest delay between retries; full jitter lies in between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// The first delay is drawn from zero to this.
-    pub base: Duration,
-    /// No delay is longer, a `Retry-After` included.
-    pub max: Duration,
-}
-
-/// How a body is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip at a level from 1 to 9.
-    Gzip(u32),
-}
+use request::Requester;
 
 /// Sends batches to one collector.
 #[derive(Debug)]
 pub struct HttpSink {
-    client: reqwest::Client,
+    requester: Requester,
     bodies: Bodies,
-    url: Url,
-    /// What every request carries, to this origin only.
-    private: HeaderMap,
-    /// What every request carries, wherever a redirect leads.
-    public: HeaderMap,
-    compression: Compression,
-    timeout: Duration,
+    protocol: Protocol,
+    compressor: Compressor,
     /// Random, new for each process and sink: the first part of the `Idempotency-Key`.
     instance: String,
+    /// What the collector last warned of, so that it is said once.
+    warned: Mutex<Option<String>>,
 }
 
 /// One encoded body and its key.
 #[derive(Debug)]
 pub struct Payload {
-    pieces: Arc<[Bytes]>,
+    pieces: Vec<Bytes>,
     key: HeaderValue,
+    lines: u64,
+    cut: u64,
 }
 
 impl HttpSink {
@@ -119,54 +54,61 @@ impl HttpSink {
     /// # Errors
     /// [`ClientError`] where the set-up cannot work.
     pub fn open(config: &HttpConfig, encoder: Encoder) -> Result<Self, ClientError> {
-        let client = client(&config.url, &config.tls, config.connect_timeout)?;
-        let url = Url::parse(&config.url).map_err(|error| {
-            ClientError::Client(format!("url {}: {error}", shown_url(&config.url)))
-        })?;
-        let content_type = if encoder.is_raw() {
-            "text/plain"
-        } else {
-            "application/x-ndjson"
-        };
         let mut public = HeaderMap::new();
+        let content_type = config.protocol.content_type(encoder.is_raw());
         public.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if matches!(config.compression, Compression::Gzip(_)) {
-            public.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some(accept) = config.protocol.accept() {
+            public.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
+        if let Some(coding) = coding(config.compression) {
+            public.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
         Ok(Self {
-            client,
+            requester: requester(config, public)?,
             bodies: Bodies::new(encoder),
-            url,
-            private: config.credentials.headers()?,
-            public,
-            compression: config.compression,
-            timeout: config.timeout,
+            protocol: config.protocol,
+            compressor: Compressor::new(config.compression),
             instance: crate::random::id(),
+            warned: Mutex::new(None),
         })
     }
 
-    /// Sends a body, following redirects. To another origin nothing private goes along.
-    async fn send(&self, payload: &Payload) -> Result<Response, SinkError> {
-        let mut url = self.url.clone();
-        for _ in 0..=REDIRECTS_MAX {
-            let mut request = self
-                .client
-                .post(url.clone())
-                .timeout(self.timeout)
-                .headers(self.public.clone())
-                .header("idempotency-key", payload.key.clone())
-                .body(PiecesBody::wrap(&payload.pieces));
-            if url.origin() == self.url.origin() {
-                request = request.headers(self.private.clone());
-            }
-            let response = request.send().await.map_err(transport_error)?;
-            let Some(next) = kept_redirect(&response) else {
-                return Ok(response);
-            };
-            url = next;
+    /// Says what a collector that took everything complains about, once for each complaint.
+    fn warn(&self, warning: String) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.as_ref() != Some(&warning) {
+            warn!(url = %shown_url(self.requester.url.as_str()), warning, "the collector warns");
+            *warned = Some(warning);
         }
-        let cause = format!("more than {REDIRECTS_MAX} redirects (set url to where they end)");
-        Err(SinkError::Paused { cause })
+    }
+}
+
+fn requester(config: &HttpConfig, public: HeaderMap) -> Result<Requester, ClientError> {
+    let options = ClientOptions {
+        tls: &config.tls,
+        proxy: &config.proxy,
+        connect_timeout: config.connect_timeout,
+        concurrency: config.concurrency,
+    };
+    let mut url = Url::parse(&config.url)
+        .map_err(|error| ClientError::Client(format!("url {}: {error}", shown_url(&config.url))))?;
+    config.protocol.complete(&mut url);
+    Ok(Requester {
+        client: client(&config.url, options)?,
+        url,
+        private: LiveHeaders::new(&config.credentials)?,
+        public,
+        timeout: config.timeout,
+        connect_timeout: config.connect_timeout,
+        has_connected: AtomicBool::new(false),
+    })
+}
+
+fn coding(compression: Compression) -> Option<&'static str> {
+    match compression {
+        Compression::None => None,
+        Compression::Gzip(_) => Some("gzip"),
+        Compression::Zstd(_) => Some("zstd"),
     }
 }
 
@@ -175,66 +117,28 @@ impl Sink for HttpSink {
 
     fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Payload {
         let body = self.bodies.encode(batch, part);
-        let pieces = match self.compression {
-            Compression::None => body.pieces,
-            Compression::Gzip(level) => vec![gzip(&body.into_bytes(), level).into()],
-        };
         let key = format!("{}-{}{}", self.instance, batch.number, part.suffix);
-        let key = HeaderValue::try_from(key).expect("hexadecimal digits, numbers and dots");
         Payload {
-            pieces: pieces.into(),
-            key,
+            key: HeaderValue::try_from(key).expect("hexadecimal digits, numbers, dots and an r"),
+            lines: body.lines,
+            cut: body.cut,
+            pieces: self.compressor.compress(body.pieces),
         }
     }
 
     async fn deliver(&self, payload: &Payload) -> Result<(), SinkError> {
-        let mut response = self.send(payload).await?;
-        let status = response.status().as_u16();
-        let after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
-        // Without it the status alone decides; the connection is not used again.
-        let answer = read_answer(&mut response).await.unwrap_or_default();
-        response::classify(status, after, &reason(&answer))
-    }
-}
-
-/// Where a redirect that keeps method and body leads (RFC 9110 §15.4.8, §15.4.9).
-fn kept_redirect(response: &Response) -> Option<Url> {
-    let keeps = matches!(response.status().as_u16(), 307 | 308);
-    redirect_target(response).filter(|_| keeps)
-}
-
-fn transport_error(error: reqwest::Error) -> SinkError {
-    // The URL may hold a secret.
-    let error = error.without_url();
-    let cause = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else {
-        chain(&error)
-    };
-    SinkError::Retryable { cause, after: None }
-}
-
-async fn read_answer(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut answer = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        answer.extend_from_slice(&piece);
-        if answer.len() > ANSWER_BYTES_MAX {
-            break;
+        let most = self.protocol.answer_bytes_max(payload.lines);
+        let answer = self
+            .requester
+            .post(&payload.pieces, &payload.key, most)
+            .await?;
+        if let Some(warning) = answer::read(self.protocol, &answer, payload.lines)? {
+            self.warn(warning);
         }
+        Ok(())
     }
-    Ok(answer)
-}
 
-/// The beginning of an answer as one line of text.
-fn reason(answer: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&answer[..answer.len().min(4 * REASON_CHARS_MAX)]);
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain
-        .take(REASON_CHARS_MAX)
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    fn n_cut(&self, payload: &Payload) -> u64 {
+        payload.cut
+    }
 }

@@ -7,7 +7,9 @@ use reqwest::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, Url};
 
 use super::StreamConfig;
-use crate::http::{ClientError, Tls, client, describe_status, redirect_target, retry_after};
+use crate::http::{
+    ClientError, ClientOptions, Tls, client, describe_status, redirect_target, retry_after,
+};
 use crate::secret::shown_url;
 use crate::source::session::End;
 
@@ -34,7 +36,10 @@ impl Request {
             ClientError::Client(format!("url {}: {error}", shown_url(&config.url)))
         })?;
         Ok(Self {
-            client: client(url.as_str(), &config.tls, config.connect_timeout)?,
+            client: client(
+                url.as_str(),
+                ClientOptions::new(&config.tls, config.connect_timeout),
+            )?,
             url,
             tls: config.tls.clone(),
             connect_timeout: config.connect_timeout,
@@ -63,11 +68,10 @@ impl Request {
             };
             if next.scheme() == "https" && url.scheme() == "http" {
                 // The first client may know no certificates.
-                client = self::client(next.as_str(), &self.tls, self.connect_timeout).map_err(
-                    |error| End::Refused {
-                        cause: error.to_string(),
-                    },
-                )?;
+                let options = ClientOptions::new(&self.tls, self.connect_timeout);
+                client = self::client(next.as_str(), options).map_err(|error| End::Refused {
+                    cause: error.to_string(),
+                })?;
             }
             url = next;
         }

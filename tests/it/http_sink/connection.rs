@@ -63,16 +63,7 @@ fn delivery_trial(delivery: Delivery, keys: &str) {
     let mut trial = Trial::start(&collector.url("/"), &format!("{batch}\n{keys}"));
     for part in 1..5 {
         collector.wait_lines(trial.plan.writer, trial.plan.n_lines, 2 * PATIENCE);
-        let more = crate::support::Plan {
-            from: part * 100,
-            ..trial.plan.clone()
-        };
-        crate::support::Plan {
-            n_lines: 100,
-            ..more
-        }
-        .write();
-        trial.plan.n_lines += 100;
+        trial.write_more(part * 100);
     }
 
     trial.finish_exact(&collector);
@@ -193,4 +184,49 @@ fn several_requests_in_flight_lose_nothing_and_double_nothing() {
     collector
         .oracle(|oracle| oracle.report(&written))
         .expect_complete(0);
+}
+
+#[test]
+fn a_connection_closed_under_a_request_is_no_outage() {
+    let mut n_requests = 0;
+    let collector = Collector::start(Settings::default(), move |_: &Request| {
+        n_requests += 1;
+        // Each connection serves one request, and is closed under the next one.
+        if n_requests % 2 == 0 {
+            Answer::refuse(200).delivered(Delivery::Dropped)
+        } else {
+            Answer::ok()
+        }
+    });
+    let retry = "retry = { base = \"1h\", max = \"1h\" }";
+    let mut trial = Trial::start(&collector.url("/"), retry);
+    for part in 1..4 {
+        collector.wait_lines(trial.plan.writer, trial.plan.n_lines, PATIENCE);
+        trial.write_more(part * 100);
+    }
+
+    let said = trial.agent.said();
+    trial.finish_exact(&collector);
+
+    assert!(!said.contains("not delivered"), "{said}");
+    assert!(collector.outcomes().iter().any(|one| one.status == 0));
+}
+
+#[test]
+fn what_did_not_come_in_time_is_said_with_the_time() {
+    let collector = Collector::start(Settings::default(), |_: &Request| {
+        Answer::ok().delivered(Delivery::After(Duration::from_millis(900)))
+    });
+    let trial = Trial::start(&collector.url("/"), "timeout = \"300ms\"");
+
+    trial.agent.wait_said(&["no answer within 300ms"]);
+}
+
+#[test]
+fn a_connection_that_is_never_taken_is_given_up_in_time() {
+    // It listens and takes nothing: once the queue is full, connecting hangs.
+    let (port, _waiting) = ReservedPort::new().full();
+    let trial = Trial::start(&port.url("/"), "connect_timeout = \"300ms\"");
+
+    trial.agent.wait_said(&["no connection within 300ms"]);
 }

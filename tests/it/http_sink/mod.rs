@@ -2,6 +2,8 @@
 
 mod answers;
 mod connection;
+mod elastic;
+mod formats;
 mod refusals;
 mod request;
 
@@ -47,6 +49,17 @@ impl Trial {
         ));
         let agent = Logweir::run(&dir, &config).start();
         Self { dir, agent, plan }
+    }
+
+    /// Writes 100 lines more, the first one numbered `from`.
+    fn write_more(&mut self, from: u64) {
+        let more = Plan {
+            from,
+            n_lines: 100,
+            ..self.plan.clone()
+        };
+        more.write();
+        self.plan.n_lines += 100;
     }
 
     /// Waits until every line is stored, stops logweir, and checks that none came twice.

@@ -67,7 +67,7 @@ fn a_body_that_is_too_large_is_halved_until_it_fits() {
 
 /// The dead letters in `path`, once there are `n_lines` of them.
 #[track_caller]
-fn dead_letters(path: &Path, n_lines: usize) -> Vec<Value> {
+pub(super) fn dead_letters(path: &Path, n_lines: usize) -> Vec<Value> {
     within("the dead letters", PATIENCE, || {
         let text = String::from_utf8(read(path)).expect("dead letters are UTF-8");
         let whole = text.ends_with('\n') && text.lines().count() >= n_lines;

@@ -33,6 +33,8 @@ pub(crate) enum Body {
     Json,
     /// The lines themselves.
     Raw,
+    /// What the oracle does not look at.
+    Opaque,
 }
 
 impl Default for Settings {
@@ -94,6 +96,16 @@ impl ReservedPort {
     /// The URL of `path` on it.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Listens with a queue for one, and fills it: whoever comes next waits for ever.
+    pub(crate) fn full(self) -> (Self, Vec<TcpStream>) {
+        const WAITING_MAX: usize = 8;
+        rustix::net::listen(&self.socket, 0).expect("listens");
+        let soon = Duration::from_millis(200);
+        let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&self.address, soon).ok());
+        let waiting = waiting.take(WAITING_MAX).collect();
+        (self, waiting)
     }
 
     /// Starts a collector on it.
@@ -274,6 +286,7 @@ impl Shared {
             match self.settings.body {
                 Body::Json => state.oracle.json(&request.body),
                 Body::Raw => state.oracle.raw(&request.body),
+                Body::Opaque => {}
             }
         }
         if !self.settings.keep_bodies {
@@ -355,10 +368,9 @@ fn decide(shared: &Shared, request: Request) -> Answer {
     if stored && !key.is_empty() {
         state.stored_keys.insert(key);
     }
-    let status = if answer.delivery == Delivery::Lost {
-        0
-    } else {
-        answer.status
+    let status = match answer.delivery {
+        Delivery::Lost | Delivery::Dropped => 0,
+        _ => answer.status,
     };
     shared.record(&mut state, request, status, stored);
     answer
@@ -369,6 +381,12 @@ fn give(stream: &mut TcpStream, answer: &Answer) -> io::Result<bool> {
     let head = http::head(answer.status, &answer.headers, answer.body.len());
     match answer.delivery {
         Delivery::Lost => return reset(stream).map(|()| false),
+        Delivery::Dropped => return Ok(false),
+        Delivery::Chunked => {
+            stream.write_all(&http::chunked(answer.status, &answer.headers, &answer.body))?;
+            return Ok(true);
+        }
+        Delivery::AfterHints => stream.write_all(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n")?,
         Delivery::Half => {
             stream.write_all(&head)?;
             stream.write_all(&answer.body[..answer.body.len() / 2])?;

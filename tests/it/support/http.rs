@@ -140,6 +140,7 @@ pub(crate) fn read_body(
             MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain)?;
             plain
         }
+        Some("zstd") => zstd::stream::decode_all(body.as_slice())?,
         Some(other) => return Err(io::Error::other(format!("content-encoding {other}"))),
         None => body,
     };
@@ -170,6 +171,23 @@ pub(crate) fn head(status: u16, headers: &[(String, String)], body_bytes: usize)
     }
     head.push_str("\r\n");
     head.into_bytes()
+}
+
+/// Renders a whole answer in chunks of seven bytes.
+pub(crate) fn chunked(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
+    let mut out = format!("HTTP/1.1 {status} Scripted\r\nTransfer-Encoding: chunked\r\n");
+    for (name, value) in headers {
+        out.push_str(&format!("{name}: {value}\r\n"));
+    }
+    out.push_str("\r\n");
+    let mut out = out.into_bytes();
+    for chunk in body.chunks(7) {
+        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\n\r\n");
+    out
 }
 
 fn torn(what: &str) -> io::Error {

@@ -11,7 +11,7 @@ mod wait;
 mod writer;
 
 pub(crate) use agent::{Agent, Ended, Logweir};
-pub(crate) use collector::{Collector, Outcome, ReservedPort, Settings};
+pub(crate) use collector::{Body, Collector, Outcome, ReservedPort, Settings};
 pub(crate) use dir::{Dir, read};
 pub(crate) use http::Request;
 pub(crate) use oracle::{Oracle, line};

@@ -57,6 +57,12 @@ pub(crate) enum Delivery {
     SlowBody(Duration),
     /// The head and half the body, then a reset.
     Half,
+    /// In chunks, without a length.
+    Chunked,
+    /// Behind an answer of its own that says nothing yet: 103.
+    AfterHints,
+    /// Not at all: the connection is closed, as an idle one is by a server that is tired of it.
+    Dropped,
     /// Not at all: the connection is reset.
     Lost,
 }
@@ -124,6 +130,25 @@ impl Faults {
             throttled: 5,
             reset: 5,
             lost: 5,
+        }
+    }
+
+    /// None at all.
+    pub(crate) fn none(rng: Rng) -> Self {
+        Self {
+            rng,
+            unavailable: 0,
+            throttled: 0,
+            reset: 0,
+            lost: 0,
+        }
+    }
+
+    /// The trial of a collector: 10 % 503, 10 % 429, 5 % reset, 5 % answers lost.
+    pub(crate) fn collector(rng: Rng) -> Self {
+        Self {
+            throttled: 10,
+            ..Self::quarter(rng)
         }
     }
 }

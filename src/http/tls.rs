@@ -1,0 +1,86 @@
+//! TLS: whom to trust, and what to show.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::{BuilderVerifierExt as _, Verifier};
+
+use super::ClientError;
+
+/// TLS files and policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Client certificate chain (PEM); needs `key`.
+    pub cert: Option<PathBuf>,
+    /// Client key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+pub(super) fn no_tls() -> Result<ClientConfig, ClientError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Tls(error.to_string()))?;
+    Ok(builder
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
+}
+
+pub(super) fn tls_config(tls: &Tls) -> Result<ClientConfig, ClientError> {
+    let tls_error = |error: rustls::Error| ClientError::Tls(error.to_string());
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(tls_error)?;
+    let builder = match &tls.ca {
+        None => builder.with_platform_verifier().map_err(tls_error)?,
+        Some(path) => {
+            let extra = certificates("tls.ca", path)?;
+            let verifier = Verifier::new_with_extra_roots(extra, provider()).map_err(tls_error)?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        }
+    };
+    let (Some(cert), Some(key)) = (&tls.cert, &tls.key) else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = certificates("tls.cert", cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| pem("tls.key", key, &error))?;
+    builder
+        .with_client_auth_cert(chain, private)
+        .map_err(tls_error)
+}
+
+fn certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let all = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| pem(what, path, &error))?;
+    if all.is_empty() {
+        let reason = "it holds no certificate".to_owned();
+        return Err(ClientError::Pem {
+            what,
+            path: path.to_owned(),
+            reason,
+        });
+    }
+    Ok(all)
+}
+
+fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -> ClientError {
+    ClientError::Pem {
+        what,
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
