@@ -159,7 +159,14 @@ fn host() -> String {
 
 /// A runtime with all that the agent needs.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    /// Of many cores an agent needs few: its work is short, and the machine is somebody else's.
+    const WORKERS_MAX: usize = 4;
+    /// Reads of files that hang in the file system each hold one; what is left must do for the rest.
+    const BLOCKING_MAX: usize = 96;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS_MAX))
+        .max_blocking_threads(BLOCKING_MAX)
         .enable_all()
         .build()
 }

@@ -42,8 +42,8 @@ const LOOK_PACE: Duration = Duration::from_millis(10);
 /// See [`LOOK_PACE`].
 const LOOK_SHARE: u32 = 10;
 
-/// Files read at the same time for one sink.
-const PUMPS_MAX: usize = 64;
+/// Files read at the same time for one sink: more make threads, not speed.
+const PUMPS_MAX: usize = 8;
 
 /// Files kept open; of more, those that nothing is written to are closed.
 const OPEN_MAX: usize = 512;
@@ -64,13 +64,13 @@ pub(super) struct FileSource {
     /// True where events were lost: every file is looked at once.
     lost_events: bool,
     /// Files that are read, kept open or being moved. A file is here or in `sleepers`.
-    generations: HashMap<GenerationId, Generation>,
+    generations: HashMap<GenerationId, Box<Generation>>,
     /// Files of which nothing is to be read now.
     sleepers: HashMap<GenerationId, Sleeper>,
     /// Those of the sleepers that have something unread, in the order in which they are read.
     backlog: VecDeque<GenerationId>,
-    /// Generations that were read to their end and may fall asleep once that is settled.
-    drowsy: VecDeque<GenerationId>,
+    /// Generations that were read to their end, since when, and may fall asleep once that is settled.
+    drowsy: VecDeque<(Instant, GenerationId)>,
     by_inode: HashMap<Inode, GenerationId>,
     paths: HashMap<Arc<Path>, Named>,
     /// What events call files that are named through symbolic links.

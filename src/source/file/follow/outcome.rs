@@ -73,7 +73,7 @@ impl FileSource {
         if last {
             self.end(id);
         } else if first && generation.phase == Phase::Current {
-            self.drowsy.push_back(id);
+            self.drowsy.push_back((Instant::now(), id));
         }
     }
 

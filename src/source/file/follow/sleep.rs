@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{FileSource, OPEN_MAX};
 use crate::model::{Ledger, Origin, StreamKey};
@@ -16,6 +16,12 @@ use crate::source::file::tail::Place;
 
 /// Files of the backlog that wait for a read of one sink at most; more would only take memory.
 const ADMITTED_MAX: usize = 128;
+
+/// Files of the backlog that were read and wait to be settled at most, while that goes on.
+const DROWSY_MAX: usize = 512;
+
+/// A file that was read to its end is usually settled within this.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether a file fell asleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +39,27 @@ impl FileSource {
     /// loop, so it does little.
     pub(super) fn settle_down(&mut self) {
         let now = Instant::now();
-        while let Some(id) = self.drowsy.front() {
+        while let Some((_, id)) = self.drowsy.front() {
             if self.fall_asleep(*id, now) == Sleep::Busy {
                 break;
             }
             self.drowsy.pop_front();
         }
-        while self.has_room()
+        while self.has_room(now)
             && let Some(id) = self.backlog.pop_front()
         {
             self.want_all(id, now);
         }
     }
 
-    /// True where a sink can be given more to wait for.
-    fn has_room(&self) -> bool {
+    /// True where a sink can be given more to wait for, and not too much waits to fall asleep. For a
+    /// sink that does not settle at all the others do not wait: it costs memory, not their lines.
+    fn has_room(&self, now: Instant) -> bool {
+        let settles = |since: Instant| now.duration_since(since) < SETTLES_WITHIN;
+        let oldest = self.drowsy.front();
+        if self.drowsy.len() >= DROWSY_MAX && oldest.is_some_and(|(since, _)| settles(*since)) {
+            return false;
+        }
         let waiting = |outlet: usize| self.ready[outlet].len() + self.running[outlet];
         let mut outlets = self.cx.outlets.iter().enumerate();
         outlets.any(|(n, outlet)| !outlet.sender.is_closed() && waiting(n) < ADMITTED_MAX)
@@ -69,6 +81,7 @@ impl FileSource {
         let Some(generation) = self.generations.remove(&id) else {
             return Sleep::Sound;
         };
+        let generation = *generation;
         // The journal's copy of the record serves both.
         let known = self.cx.checkpoints.stream(&generation.record);
         let record = known.unwrap_or(generation.record);
@@ -90,7 +103,7 @@ impl FileSource {
             return;
         };
         let generation = self.generation_of(sleeper);
-        self.generations.insert(id, generation);
+        self.generations.insert(id, Box::new(generation));
     }
 
     pub(super) fn generation_of(&self, sleeper: Sleeper) -> Generation {

@@ -377,7 +377,7 @@ impl FileSource {
         let mut generation = self.generation_of(sleeper);
         generation.file = Some(adopted.found.file);
         self.by_inode.insert(generation.inode, id);
-        self.generations.insert(id, generation);
+        self.generations.insert(id, Box::new(generation));
         self.unwritten.insert(id);
         self.want_all(id, Instant::now());
         id

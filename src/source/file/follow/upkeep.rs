@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use tracing::warn;
 
-use super::sleep::Sleep;
 use super::{FileSource, OPEN_MAX};
 use crate::checkpoint::StreamRecord;
 use crate::source::file::adopt::now_s;
@@ -61,7 +60,10 @@ impl FileSource {
                 generation.hot_until = now;
             }
             // What is busy is asked again at the next look.
-            let (Sleep::Sound | Sleep::Hot | Sleep::Busy) = self.fall_asleep(id, now);
+            self.fall_asleep(id, now);
+        }
+        if self.generations.capacity() > 4 * self.generations.len() + OPEN_MAX {
+            self.generations.shrink_to(self.generations.len());
         }
     }
 
@@ -70,7 +72,7 @@ impl FileSource {
         let unsaved: Vec<StreamRecord> = self
             .generations
             .values_mut()
-            .filter_map(|it| std::mem::take(&mut it.unsaved).then(|| record_now(&*it)))
+            .filter_map(|it| std::mem::take(&mut it.unsaved).then(|| record_now(it)))
             .collect();
         if unsaved.is_empty() {
             return;
@@ -92,7 +94,8 @@ impl FileSource {
                 place.is_some_and(|place| place.offset < it.len)
             })
         };
-        let awake = self.generations.values().filter(unread).map(record_now);
+        let awake = self.generations.values().map(Box::as_ref);
+        let awake = awake.filter(unread).map(record_now);
         let waiting = self.backlog.iter().filter_map(|id| self.sleepers.get(id));
         let waiting = waiting.map(|it| StreamRecord {
             len: it.len,
