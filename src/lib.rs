@@ -65,7 +65,7 @@
 //! delivery                                  the retry loop; knows no concrete sink
 //! queue  checkpoint  http  notes  telemetry  random
 //! terminal                                  what records, notes and log share
-//! framing  encoding  backoff                algorithms
+//! framing  filter  encoding  backoff        algorithms
 //! model  secret                             types
 //! ```
 //!
@@ -123,6 +123,7 @@ pub mod secret;
 
 pub mod backoff;
 pub mod encoding;
+pub mod filter;
 pub mod framing;
 
 // What is shared by everything that runs.

@@ -31,6 +31,10 @@ pub struct SourceCounters {
     pub bytes: Counter,
     /// Lines cut at `max_line`.
     pub truncated: Counter,
+    /// Records dropped by `include` and `exclude`.
+    pub filtered: Counter,
+    /// Lines that were not in the format that `parse` names: they were passed on as they were.
+    pub unparsed: Counter,
     /// Connections made again after they had ended.
     pub reconnects: Counter,
     /// Messages and lines that were given up: too large, or torn by the end of a connection.

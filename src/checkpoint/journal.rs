@@ -113,6 +113,9 @@ pub enum Place {
         /// True inside a line that was cut.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         mid_line: bool,
+        /// Lines behind the offset that were taken before others in front of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ahead: Option<Ahead>,
     },
     /// A token of the server's.
     Token {
@@ -121,6 +124,16 @@ pub enum Place {
         /// Lines after it that were taken.
         skip: u32,
     },
+}
+
+/// How far one stream of a container's log was taken before the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ahead {
+    /// Lines of standard output that begin before this offset were taken.
+    Stdout(u64),
+    /// The same of standard error.
+    Stderr(u64),
 }
 
 /// What a file sink is about to write, so that after a crash it can be told whether it did.
@@ -223,6 +236,12 @@ mod tests {
     use super::*;
 
     fn records() -> Vec<Record> {
+        let in_file = Place::File {
+            offset: 1,
+            guard: 2,
+            mid_line: false,
+            ahead: None,
+        };
         let cursor = |sink: &str, place| CursorRecord {
             source: "app".into(),
             stream: "0123".into(),
@@ -261,6 +280,7 @@ mod tests {
                         offset: 1,
                         guard: u64::MAX,
                         mid_line: true,
+                        ahead: Some(Ahead::Stderr(99)),
                     },
                 ),
                 cursor(
@@ -277,14 +297,7 @@ mod tests {
                 start: 0,
                 end: 5,
                 crc: 1,
-                after: vec![cursor(
-                    "a",
-                    Place::File {
-                        offset: 1,
-                        guard: 2,
-                        mid_line: false,
-                    },
-                )],
+                after: vec![cursor("a", in_file)],
             }),
             Record::Forget {
                 source: "app".into(),

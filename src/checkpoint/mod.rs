@@ -176,7 +176,11 @@ impl Checkpoints {
     /// # Errors
     /// The journal cannot be written.
     pub fn adopt(&self, intent: &Intent) -> io::Result<()> {
-        self.append(vec![Record::At(intent.after.clone())])
+        let Some(store) = &self.0.store else {
+            return Ok(());
+        };
+        let unreached = lock(store).state.unreached(intent);
+        self.append(vec![Record::At(unreached)])
     }
 
     /// Notes that a batch was settled. Never blocks: [`Checkpoints::run`] writes it.

@@ -79,17 +79,11 @@ fn prove(state: &mut State, intent: Intent, is_carried_out: &impl Fn(&Intent) ->
         if !is_carried_out(&before) {
             return false;
         }
-        before
-            .after
-            .into_iter()
-            .for_each(|cursor| state.place(cursor));
+        state.carry_out(&before);
     }
     let proved = is_carried_out(&intent);
     if proved {
-        intent
-            .after
-            .iter()
-            .for_each(|cursor| state.place(cursor.clone()));
+        state.carry_out(&intent);
     }
     state.intents.insert(key, intent);
     proved
@@ -110,6 +104,7 @@ mod tests {
                 offset,
                 guard: 0,
                 mid_line: false,
+                ahead: None,
             },
         }
     }

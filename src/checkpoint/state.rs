@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::journal::{CursorRecord, Intent, Place, Record, StreamRecord};
-use crate::model::{CursorKey, Position, StreamKey};
+use super::journal::{Ahead, CursorRecord, Intent, Place, Record, StreamRecord};
+use crate::model::{self, CursorKey, Position, StdStream, StreamKey};
 
 /// Everything that is remembered. Written with 100,000 files in mind: names are shared, and what is
 /// known of one stream is found without looking at the others.
@@ -39,10 +39,7 @@ impl State {
                 // before it was carried out.
                 let key = (intent.sink.clone(), intent.output.path.clone());
                 if let Some(before) = self.intents.insert(key, intent) {
-                    before
-                        .after
-                        .into_iter()
-                        .for_each(|cursor| self.place(cursor));
+                    self.carry_out(&before);
                 }
             }
             Record::Forget { source, stream } => {
@@ -111,10 +108,34 @@ impl State {
 
     /// True where every position of the intent is already reached: it was carried out and settled.
     pub(super) fn is_settled(&self, intent: &Intent) -> bool {
-        intent.after.iter().all(|cursor| {
-            let (key, position) = from_record(cursor.clone());
-            self.position(&key) == Some(&position)
-        })
+        intent.after.iter().all(|cursor| self.is_reached(cursor))
+    }
+
+    /// Takes over where an intent that was carried out brought its cursors. What was passed over
+    /// behind its lines may have been noted before: that stays.
+    pub(super) fn carry_out(&mut self, intent: &Intent) {
+        for cursor in self.unreached(intent) {
+            self.place(cursor);
+        }
+    }
+
+    /// The cursors of an intent that do not stand where it brings them.
+    pub(super) fn unreached(&self, intent: &Intent) -> Vec<CursorRecord> {
+        let after = intent.after.iter();
+        let behind = after.filter(|cursor| !self.is_reached(cursor));
+        behind.cloned().collect()
+    }
+
+    /// True where a cursor stands at a position or behind it. In a file it only ever moves on.
+    fn is_reached(&self, cursor: &CursorRecord) -> bool {
+        let (key, wanted) = from_record(cursor.clone());
+        let Some(stands) = self.position(&key) else {
+            return false;
+        };
+        match (in_file(stands), in_file(&wanted)) {
+            (Some(stands), Some(wanted)) => stands >= wanted,
+            _ => *stands == wanted,
+        }
     }
 
     /// The records of a snapshot that adds up to this state.
@@ -171,10 +192,12 @@ pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
             offset,
             guard,
             mid_line,
+            ahead,
         } => Place::File {
             offset: *offset,
             guard: *guard,
             mid_line: *mid_line,
+            ahead: ahead.map(stored_ahead),
         },
         Position::Token { cursor, skip } => Place::Token {
             cursor: cursor.to_string(),
@@ -190,6 +213,29 @@ pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
     })
 }
 
+/// How far a position in a file is: the offset, and what was taken ahead of it.
+fn in_file(position: &Position) -> Option<(u64, u64)> {
+    match position {
+        Position::File { offset, ahead, .. } => Some((*offset, ahead.map_or(0, |it| it.offset))),
+        Position::Token { .. } | Position::Live => None,
+    }
+}
+
+fn stored_ahead(ahead: model::Ahead) -> Ahead {
+    match ahead.stream {
+        StdStream::Stdout => Ahead::Stdout(ahead.offset),
+        StdStream::Stderr => Ahead::Stderr(ahead.offset),
+    }
+}
+
+fn ahead_of(stored: Ahead) -> model::Ahead {
+    let (stream, offset) = match stored {
+        Ahead::Stdout(offset) => (StdStream::Stdout, offset),
+        Ahead::Stderr(offset) => (StdStream::Stderr, offset),
+    };
+    model::Ahead { stream, offset }
+}
+
 fn from_record(record: CursorRecord) -> (CursorKey, Position) {
     let key = CursorKey {
         source: record.source,
@@ -201,10 +247,12 @@ fn from_record(record: CursorRecord) -> (CursorKey, Position) {
             offset,
             guard,
             mid_line,
+            ahead,
         } => Position::File {
             offset,
             guard,
             mid_line,
+            ahead: ahead.map(ahead_of),
         },
         Place::Token { cursor, skip } => Position::Token {
             cursor: Arc::from(cursor),
@@ -228,6 +276,7 @@ mod tests {
                 offset,
                 guard: 0,
                 mid_line: false,
+                ahead: None,
             },
         }
     }
@@ -267,13 +316,54 @@ mod tests {
             Some(&Position::File {
                 offset: 10,
                 guard: 0,
-                mid_line: false
+                mid_line: false,
+                ahead: None
             })
         );
         assert!(!state.is_settled(&intent(20)));
 
         state.apply(Record::At(vec![cursor(20)]));
         assert!(state.is_settled(&intent(20)));
+    }
+
+    // Scenario: behind the lines of a batch others are passed over (filtered, or the rest of a cut
+    // one), and both are noted. Bug: at the next start, or with the next intent, the cursor was put
+    // back to where the batch ended. Fix: it never moves back.
+    #[test]
+    fn what_was_passed_over_behind_a_batch_stays_passed_over() {
+        let mut state = State::default();
+        state.apply(Record::Intent(intent(10)));
+        state.apply(Record::At(vec![cursor(15)]));
+
+        assert!(state.is_settled(&intent(10)));
+        assert!(!state.is_settled(&intent(16)));
+        assert_eq!(state.unreached(&intent(16)), [cursor(16)]);
+
+        let mut other = intent(7);
+        other.after[0].stream = "t".into();
+        state.apply(Record::Intent(other));
+        state.apply(Record::Intent(intent(20)));
+        let stands = state.position(&from_record(cursor(0)).0);
+        assert_eq!(stands, Some(&from_record(cursor(15)).1));
+    }
+
+    #[test]
+    fn what_was_taken_ahead_survives() {
+        let key = from_record(cursor(0)).0;
+        let ahead = model::Ahead {
+            stream: StdStream::Stderr,
+            offset: 99,
+        };
+        let position = Position::File {
+            offset: 7,
+            guard: 3,
+            mid_line: false,
+            ahead: Some(ahead),
+        };
+
+        let record = to_record(&key, &position).unwrap();
+
+        assert_eq!(from_record(record), (key, position));
     }
 
     #[test]

@@ -134,6 +134,15 @@ impl<'t> Value<'t> {
         Some(table.pairs())
     }
 
+    /// True or false.
+    pub(super) fn flag(&self, cx: &mut Cx) -> Option<bool> {
+        if let DeValue::Boolean(flag) = self.de.get_ref() {
+            return Some(*flag);
+        }
+        self.fail(cx, "must be `true` or `false`, without quotes");
+        None
+    }
+
     /// A number without unit.
     pub(super) fn count(&self, range: RangeInclusive<u64>, cx: &mut Cx) -> Option<u64> {
         let DeValue::Integer(number) = self.de.get_ref() else {

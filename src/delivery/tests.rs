@@ -210,6 +210,7 @@ fn position(offset: u64) -> Position {
         offset,
         guard: 0,
         mid_line: false,
+        ahead: None,
     }
 }
 

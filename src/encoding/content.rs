@@ -39,10 +39,14 @@ impl Validity {
         if line.binary {
             return Content::Binary(line.text);
         }
-        if self.is_all_valid || is_utf8(line.text) {
-            Content::Text(line.text)
+        let mut text = line.text;
+        if line.offset == 0 {
+            text = without_byte_order_mark(text);
+        }
+        if self.is_all_valid || is_utf8(text) {
+            Content::Text(text)
         } else {
-            Content::Damaged(line.text)
+            Content::Damaged(text)
         }
     }
 }
@@ -99,6 +103,12 @@ impl<'a> Content<'a> {
 #[inline]
 fn without_return(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+/// The text without the UTF-8 byte order mark that a stream can begin with: it is no part of it, and
+/// an object behind it is still an object.
+pub(super) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 fn is_utf8(text: &[u8]) -> bool {

@@ -36,6 +36,9 @@ impl Entries {
         let mut time_ns = piece.time_ns;
         out.reserve(lines.bytes().len() + lines.count() as usize * (common.len() + 120));
         for line in lines.iter() {
+            if let Some(own_ns) = line.time_ns {
+                time = stamp(own_ns);
+            }
             out.extend_from_slice(b"{\"timestamp\":\"");
             out.extend_from_slice(&time);
             out.push(b'"');
@@ -50,13 +53,20 @@ impl Entries {
             if let Some(event) = line.event {
                 append_member(out, "event", event);
             }
+            if let Some(stream) = line.stream {
+                append_member(out, "stream", stream.as_str());
+            }
             // A record in JSON is sent as text: it is parsed there, and its own `host` or `service`
             // cannot meet ours.
             out.extend_from_slice(b",\"message\":\"");
             validity.content(&line).append(out);
             out.extend_from_slice(b"\"},\n");
             time_ns = time_ns.wrapping_add(1);
-            advance(&mut time, time_ns);
+            if line.time_ns.is_some() {
+                time = stamp(time_ns);
+            } else {
+                advance(&mut time, time_ns);
+            }
         }
     }
 

@@ -77,6 +77,9 @@ impl Bulk {
         let mut time_ns = piece.time_ns;
         out.reserve(lines.bytes().len() + lines.count() as usize * 320);
         for line in lines.iter() {
+            if let Some(own_ns) = line.time_ns {
+                document.stamp = stamp(own_ns);
+            }
             out.extend_from_slice(&self.action);
             if piece.is_replayable {
                 if self.action.last() != Some(&b'{') {
@@ -90,7 +93,11 @@ impl Bulk {
             self.append_document(out, &document, &line, validity.content(&line));
             out.push(b'\n');
             time_ns = time_ns.wrapping_add(1);
-            advance(&mut document.stamp, time_ns);
+            if line.time_ns.is_some() {
+                document.stamp = stamp(time_ns);
+            } else {
+                advance(&mut document.stamp, time_ns);
+            }
         }
     }
 
@@ -180,6 +187,9 @@ impl Document {
             Some(log) => {
                 out.extend_from_slice(log);
                 append_decimal(out, line.offset);
+                if let Some(stream) = line.stream {
+                    append_pair(out, ",\"iostream\":", stream.as_str());
+                }
                 if !flags.is_empty() {
                     out.push(b',');
                 }

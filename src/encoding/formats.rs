@@ -462,6 +462,7 @@ fn records(texts: &[(Vec<u8>, bool)]) -> Lines {
             offset: 5,
             truncated: *truncated,
             binary: false,
+            ..Record::default()
         });
     }
     Lines::from_records(bytes.into(), records.into())

@@ -7,7 +7,7 @@
 
 use super::content::{Content, Validity, append_decimal, append_one_line, append_pair};
 use super::reserved::{
-    B64, EVENT, FILE, HOST, LABELS, MSG, OFFSET, OwnKeys, Renames, Reserved, SOURCE, TIME,
+    B64, EVENT, FILE, HOST, LABELS, MSG, OFFSET, OwnKeys, Renames, Reserved, SOURCE, STREAM, TIME,
     TRUNCATED,
 };
 use super::scan::{self, Object};
@@ -28,6 +28,7 @@ pub(super) struct Json {
     base64: Vec<u8>,
     truncated: Vec<u8>,
     event: String,
+    stream: String,
 }
 
 /// What stands around each object.
@@ -67,6 +68,7 @@ impl Json {
             base64: format!(",\"{}\":\"", name(B64)).into_bytes(),
             truncated: format!(",\"{}\":true", name(TRUNCATED)).into_bytes(),
             event: format!(",\"{}\":", name(EVENT)),
+            stream: format!(",\"{}\":", name(STREAM)),
         }
     }
 
@@ -88,6 +90,9 @@ impl Json {
         let validity = Validity::of(lines);
         let mut time_ns = time_ns;
         for line in lines.iter() {
+            if let Some(own_ns) = line.time_ns {
+                head.set(own_ns);
+            }
             self.append_head(out, &head, &line);
             let content = validity.content(&line);
             if !self.append_members(out, content) {
@@ -100,7 +105,11 @@ impl Json {
             }
             out.extend_from_slice(around.after);
             time_ns = time_ns.wrapping_add(1);
-            head.move_to(time_ns);
+            if line.time_ns.is_some() {
+                head.set(time_ns);
+            } else {
+                head.move_to(time_ns);
+            }
         }
     }
 
@@ -152,6 +161,9 @@ impl Json {
         if let Some(event) = line.event {
             append_pair(out, &self.event, event);
         }
+        if let Some(stream) = line.stream {
+            append_pair(out, &self.stream, stream.as_str());
+        }
     }
 
     /// Ends the object with the members of the object that `content` is.
@@ -200,6 +212,13 @@ impl Json {
 }
 
 impl Head {
+    /// Shows another time.
+    fn set(&mut self, time_ns: i64) {
+        if let Some(text) = self.open[self.stamp_at..].first_chunk_mut::<STAMP_BYTES>() {
+            *text = stamp(time_ns);
+        }
+    }
+
     #[inline]
     fn move_to(&mut self, time_ns: i64) {
         if let Some(text) = self.open[self.stamp_at..].first_chunk_mut::<STAMP_BYTES>() {

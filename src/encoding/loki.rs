@@ -109,8 +109,15 @@ impl Streams {
                 piece.lines.bytes().len() + piece.lines.count() as usize * (metadata.len() + 80),
             );
             for (line, time_ns) in piece.lines.iter().zip(piece.time_ns..) {
-                let time_ns = time_ns.max(least_ns);
-                least_ns = time_ns.saturating_add(1);
+                let time_ns = match line.time_ns {
+                    // Its own; equal ones differ already.
+                    Some(own_ns) => own_ns,
+                    None => {
+                        let time_ns = time_ns.max(least_ns);
+                        least_ns = time_ns.saturating_add(1);
+                        time_ns
+                    }
+                };
                 out.extend_from_slice(if is_first { b"[\"" } else { b",[\"" });
                 is_first = false;
                 // Loki knows no time before 1970.
@@ -157,6 +164,9 @@ fn append_marks(out: &mut Vec<u8>, line: &Line, content: Content) {
     }
     if let Some(event) = line.event {
         append_label(out, "event", event);
+    }
+    if let Some(stream) = line.stream {
+        append_label(out, "stream", stream.as_str());
     }
     if matches!(content, Content::Binary(_)) {
         append_label(out, "encoding", "base64");

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::*;
 use crate::model::{Record, StreamKey};
 
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
     "_time",
     "_source",
     "_msg",
@@ -23,6 +23,7 @@ const RESERVED: [&str; 10] = [
     "_labels",
     "_truncated",
     "_event",
+    "_stream",
     "_b64",
 ];
 
@@ -96,7 +97,7 @@ fn records(texts: &[(Vec<u8>, bool)]) -> Lines {
             end,
             offset: 5,
             truncated: *truncated,
-            binary: false,
+            ..Record::default()
         });
     }
     Lines::from_records(bytes.into(), records.into())

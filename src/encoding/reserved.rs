@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::scan::hex4;
 
 /// How many keys only the collector sets.
-pub(super) const KEYS: usize = 10;
+pub(super) const KEYS: usize = 11;
 
 /// Those keys, as indices of [`Fields`].
 pub(super) const TIME: usize = 0;
@@ -19,7 +19,8 @@ pub(super) const OFFSET: usize = 5;
 pub(super) const LABELS: usize = 6;
 pub(super) const TRUNCATED: usize = 7;
 pub(super) const EVENT: usize = 8;
-pub(super) const B64: usize = 9;
+pub(super) const STREAM: usize = 9;
+pub(super) const B64: usize = 10;
 
 const DEFAULTS: [&str; KEYS] = [
     "_time",
@@ -31,6 +32,7 @@ const DEFAULTS: [&str; KEYS] = [
     "_labels",
     "_truncated",
     "_event",
+    "_stream",
     "_b64",
 ];
 

@@ -52,7 +52,7 @@ impl Events {
         out.reserve(lines.bytes().len() + lines.count() as usize * (common.len() + 80));
         for (line, time_ns) in lines.iter().zip(piece.time_ns..) {
             out.extend_from_slice(b"{\"time\":");
-            append_seconds(out, time_ns);
+            append_seconds(out, line.time_ns.unwrap_or(time_ns));
             out.extend_from_slice(&common);
             let content = validity.content(&line);
             append_line_fields(out, origin, &line, content);
@@ -106,6 +106,9 @@ fn append_line_fields(out: &mut Vec<u8>, origin: &Origin, line: &Line, content: 
     }
     if let Some(event) = line.event {
         append_member(out, "sse_event", event);
+    }
+    if let Some(stream) = line.stream {
+        append_member(out, "stream", stream.as_str());
     }
     if matches!(content, Content::Binary(_)) {
         append_member(out, "encoding", "base64");

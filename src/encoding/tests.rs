@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::tz::{TimeZone, offset};
 
 use super::*;
-use crate::model::{Record, StreamKey};
+use crate::model::{Record, StdStream, StreamKey};
 
 const TIME_NS: i64 = 1_795_371_948_123_456_788;
 const ALL: Meta = Meta {
@@ -53,7 +53,7 @@ fn record(text: &[u8], truncated: bool) -> Lines {
             end,
             offset: 7,
             truncated,
-            binary: false,
+            ..Record::default()
         }]),
     )
 }
@@ -66,6 +66,7 @@ fn binary_records_are_base64_and_named_ones_carry_their_event() {
         offset: 0,
         truncated: false,
         binary: true,
+        ..Record::default()
     };
     let binary = Lines::from_records(bytes[..5].to_vec().into(), Arc::new([record]));
     let named =
@@ -76,6 +77,86 @@ fn binary_records_are_base64_and_named_ones_carry_their_event() {
     assert!(json(&binary).ends_with(",\"_b64\":\"/wp7fQ==\"}\n"));
     let expected = ",\"_event\":\"a\\\"\",\"_event_orig\":1}\n";
     assert!(json(&named).ends_with(expected), "{}", json(&named));
+}
+
+#[test]
+fn a_record_can_have_a_time_and_a_stream_of_its_own() {
+    let own = Record {
+        end: 2,
+        time_ns: Some(1_000_000_001),
+        stream: Some(StdStream::Stderr),
+        ..Record::default()
+    };
+    let read = Record {
+        end: 5,
+        ..Record::default()
+    };
+    let lines = Lines::from_records(b"a\n{}\n".to_vec().into(), Arc::new([own, read]));
+
+    let out = encode(Format::json(Meta::default()), &lines);
+
+    let first = r#"{"_time":"1970-01-01T00:00:01.000000001Z","_source":"app","_stream":"stderr","_msg":"a"}"#;
+    let second = HEAD.replace("788Z", "789Z");
+    assert_eq!(out, format!("{first}\n{second}}}\n"));
+    let text = encode(Format::Text(Text::default()), &lines);
+    assert!(text.starts_with("app  02:00:01.000"), "{text}");
+}
+
+#[test]
+fn every_collector_is_told_a_record_s_own_time_and_stream() {
+    let seconds = "1.000000001";
+    let nanos = "1000000001";
+    let rfc3339 = "1970-01-01T00:00:01.000000001Z";
+    let otlp = Otlp {
+        resource: Vec::new(),
+        encoding: OtlpEncoding::Json,
+    };
+    let formats = [
+        (Format::JsonArray(JsonOptions::default()), rfc3339),
+        (Format::Kafka(JsonOptions::default()), rfc3339),
+        (
+            Format::Elasticsearch(Elasticsearch { index: None }),
+            rfc3339,
+        ),
+        (Format::Loki(Loki::default()), nanos),
+        (Format::Otlp(otlp), nanos),
+        (Format::Splunk(Splunk::default()), seconds),
+        (Format::Datadog, rfc3339),
+    ];
+    for (format, time) in formats {
+        let own = Record {
+            end: 2,
+            time_ns: Some(1_000_000_001),
+            stream: Some(StdStream::Stderr),
+            ..Record::default()
+        };
+        let lines = Lines::from_records(b"a\n".to_vec().into(), Arc::new([own]));
+
+        let out = encode(format.clone(), &lines);
+
+        assert!(out.contains(time), "{format:?}: {out}");
+        assert!(out.contains("\"stderr\""), "{format:?}: {out}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_at_the_start_of_a_stream_is_no_text() {
+    let mark = |offset| {
+        let record = Record {
+            end: 11,
+            offset,
+            ..Record::default()
+        };
+        let bytes = b"\xef\xbb\xbf{\"n\":1}\n".to_vec();
+        Lines::from_records(bytes.into(), Arc::new([record]))
+    };
+
+    let json = |offset| encode(Format::json(Meta::default()), &mark(offset));
+
+    assert!(json(0).ends_with(",\"n\":1}\n"), "{}", json(0));
+    assert!(json(1).contains("_msg"), "{}", json(1));
+    let raw = encode(Format::Raw, &mark(0));
+    assert_eq!(raw.as_bytes(), b"\xef\xbb\xbf{\"n\":1}\n");
 }
 
 fn encode(format: Format, lines: &Lines) -> String {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::tz::TimeZone;
 
+use super::content::without_byte_order_mark;
 use super::stamp::TimeOfDay;
 use super::{Lines, Origin, Text};
 
@@ -71,12 +72,16 @@ impl Screen {
         let mut shown = None;
         let mut time_ns = time_ns;
         for line in lines.iter() {
-            let time = *state.time.at(time_ns);
+            let time = *state.time.at(line.time_ns.unwrap_or(time_ns));
             if shown != Some(time) {
                 self.render_prefix(&mut state, &label, &time);
                 shown = Some(time);
             }
-            for (index, row) in line.text.split(|byte| *byte == b'\n').enumerate() {
+            let mut text = line.text;
+            if line.offset == 0 {
+                text = without_byte_order_mark(text);
+            }
+            for (index, row) in text.split(|byte| *byte == b'\n').enumerate() {
                 if index == 0 {
                     out.extend_from_slice(&state.prefix);
                 } else {

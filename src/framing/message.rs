@@ -87,7 +87,7 @@ impl MessageBuffer {
             end: index(self.bytes.len()),
             offset: self.offset + start as u64,
             truncated: kept < text.len(),
-            binary: false,
+            ..Record::default()
         });
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::pool::{CHUNK_BYTES, Pool};
-use crate::model::{Lines, Record};
+use crate::model::{Ahead, Lines, Record};
 
 /// Lines that fill less of their buffer than this are copied out, so that they do not pin the rest;
 /// more share it.
@@ -39,6 +39,19 @@ pub struct Taken {
     pub end: u64,
     /// True where `end` lies inside a line that was cut; its rest will be passed over.
     pub mid_line: bool,
+    /// Lines behind `end` that were taken nevertheless.
+    pub ahead: Option<Ahead>,
+}
+
+/// Where a stream is taken up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// In bytes.
+    pub offset: u64,
+    /// True inside a line whose rest is passed over.
+    pub mid_line: bool,
+    /// Lines behind `offset` that were taken already.
+    pub ahead: Option<Ahead>,
 }
 
 impl LineBuffer {
@@ -125,7 +138,7 @@ impl LineBuffer {
             end: 0,
             offset: self.base,
             truncated: false,
-            binary: false,
+            ..Record::default()
         };
         let mut bytes = self.buffer[..self.filled].to_vec();
         bytes.push(b'\n');
@@ -145,6 +158,7 @@ impl LineBuffer {
             lines,
             end,
             mid_line: self.skipping,
+            ahead: None,
         }
     }
 
@@ -224,7 +238,7 @@ impl LineBuffer {
                 end: index(bytes.len()),
                 offset,
                 truncated,
-                binary: false,
+                ..Record::default()
             });
             start = newline + 1;
         }
@@ -240,7 +254,7 @@ impl LineBuffer {
             end: index(bytes.len()),
             offset: self.base,
             truncated: true,
-            binary: false,
+            ..Record::default()
         };
         self.skipping = true;
         self.consume(self.filled);

@@ -275,7 +275,7 @@ impl SseBuffer {
             end: index(self.out.len()),
             offset: self.event_offset,
             truncated: std::mem::take(&mut self.truncated),
-            binary: false,
+            ..Record::default()
         });
     }
 }

@@ -181,6 +181,7 @@ mod tests {
             offset,
             guard: 0,
             mid_line: false,
+            ahead: None,
         }
     }
 

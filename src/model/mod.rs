@@ -5,9 +5,13 @@
 mod ack;
 mod batch;
 mod lines;
+mod pattern;
 mod position;
 
 pub use ack::{Ack, Ledger, Moved};
 pub use batch::{Batch, BatchLimits, Batcher, LineSet, Run, Weight};
 pub use lines::{EventNames, Line, Lines, Record};
-pub use position::{CursorKey, GUARD_BYTES, Origin, Position, StreamKey, guard_of};
+pub use pattern::Pattern;
+pub use position::{
+    Ahead, CursorKey, GUARD_BYTES, Origin, Position, StdStream, StreamKey, guard_of,
+};

@@ -56,6 +56,9 @@ pub enum Position {
         /// True where `offset` lies inside a line whose start was already delivered (cut at
         /// `max_line`): what follows up to the next newline is skipped.
         mid_line: bool,
+        /// Lines behind `offset` that were taken before others in front of them; `None` where
+        /// there are none, as nearly always.
+        ahead: Option<Ahead>,
     },
     /// A token that the server understands, and how many lines after it were already taken.
     Token {
@@ -66,6 +69,44 @@ pub enum Position {
     },
     /// A stream that cannot be resumed; it settles when a sink owns the lines.
     Live,
+}
+
+/// One of the two streams that a container writes, which its log file interleaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StdStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl StdStream {
+    /// As container runtimes write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// The stream of that name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"stdout" => Some(Self::Stdout),
+            b"stderr" => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+}
+
+/// How far one stream of a container's log was taken while a record of the other one, further in
+/// front, is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Which of the two.
+    pub stream: StdStream,
+    /// Its lines that begin before this offset were taken.
+    pub offset: u64,
 }
 
 /// Whose position it is: one cursor per (source, stream, sink).

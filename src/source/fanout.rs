@@ -9,8 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use tracing::warn;
 
+use super::refine::Refine;
 use super::{Common, Outlet, SourceContext};
-use crate::framing::{CHUNK_BYTES, SHARED_ABOVE_BYTES};
+use crate::checkpoint::Checkpoints;
+use crate::framing::{CHUNK_BYTES, SHARED_ABOVE_BYTES, Stamps};
 use crate::model::{CursorKey, Ledger, Lines, Origin, Position, StreamKey};
 use crate::queue::{Chunk, Closed};
 use crate::telemetry::SourceCounters;
@@ -25,6 +27,9 @@ pub(super) struct Fanout {
     origin: Arc<Origin>,
     ways: Vec<Way>,
     counters: Arc<SourceCounters>,
+    checkpoints: Checkpoints,
+    refine: Refine,
+    stamps: Stamps,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     next_time_ns: i64,
 }
@@ -67,6 +72,9 @@ impl Fanout {
             ways,
             origin: Arc::new(origin),
             counters: Arc::clone(&cx.counters),
+            checkpoints: cx.checkpoints.clone(),
+            refine: common.refine.clone(),
+            stamps: Stamps::default(),
             next_time_ns: 0,
         }
     }
@@ -99,7 +107,15 @@ impl Fanout {
     /// # Errors
     /// [`Closed`] when the delivery of every sink has ended.
     pub(super) async fn push(&mut self, lines: Lines, end: Position) -> Result<(), Closed> {
-        let time_ns = now_ns().max(self.next_time_ns);
+        let now_ns = now_ns();
+        let refined = self
+            .refine
+            .apply(lines, now_ns, &mut self.stamps, &self.counters);
+        let Some(lines) = refined else {
+            self.pass(&end);
+            return Ok(());
+        };
+        let time_ns = now_ns.max(self.next_time_ns);
         self.next_time_ns = time_ns + i64::from(lines.count());
         let (origin, counters) = (&self.origin, &self.counters);
         let pushes = self.ways.iter_mut().map(|way| {
@@ -119,11 +135,11 @@ impl Fanout {
 
     /// Moves every cursor to where the stream stands, behind what was sent before. For a place that
     /// moved without lines.
-    pub(super) fn pass(&mut self, end: &Position, cx: &crate::checkpoint::Checkpoints) {
+    pub(super) fn pass(&mut self, end: &Position) {
         for way in &mut self.ways {
             way.sent.clone_from(end);
             let moved = way.ledger.open(end.clone()).settle();
-            cx.advance(moved.into_iter().collect());
+            self.checkpoints.advance(moved.into_iter().collect());
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod fanout;
 pub mod file;
+mod quiet;
+mod refine;
 mod session;
 pub mod stdin;
 pub mod stream;
@@ -18,10 +20,13 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Checkpoints;
+use crate::filter::Filter;
+use crate::framing::{Container, Multiline, Recording, TimeFrom};
 use crate::http::ClientError;
 use crate::notes::Notes;
 use crate::queue::{Charge, Closed, Sender};
 use crate::telemetry::SourceCounters;
+use refine::Refine;
 
 /// One configured source, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +37,23 @@ pub struct SourceConfig {
     pub labels: Arc<[(Arc<str>, Arc<str>)]>,
     /// A longer line is cut, marked and counted; in bytes, without the newline.
     pub line_bytes_max: usize,
+    /// How its records are made of lines.
+    pub records: RecordRules,
     /// What it reads.
     pub kind: SourceKind,
+}
+
+/// How the records of a source are made of its lines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordRules {
+    /// What each line is wrapped in.
+    pub container: Option<Container>,
+    /// Which lines are one record.
+    pub multiline: Multiline,
+    /// Where a record's own time is, if it counts.
+    pub time: Option<TimeFrom>,
+    /// Which records are kept.
+    pub filter: Filter,
 }
 
 /// What a source reads: one variant per kind.
@@ -149,6 +169,12 @@ pub async fn run(config: SourceConfig, cx: SourceContext) -> Result<(), SourceEr
         name: config.name,
         labels: config.labels,
         line_bytes_max: config.line_bytes_max,
+        recording: Recording {
+            charset: None,
+            container: config.records.container,
+            multiline: config.records.multiline,
+        },
+        refine: Refine::new(config.records.filter, config.records.time),
     };
     match config.kind {
         SourceKind::File(file) => file::run(common, file, cx).await,
@@ -164,4 +190,8 @@ pub(crate) struct Common {
     pub(crate) name: Arc<str>,
     pub(crate) labels: Arc<[(Arc<str>, Arc<str>)]>,
     pub(crate) line_bytes_max: usize,
+    /// How lines become records.
+    pub(crate) recording: Recording,
+    /// What happens to records afterwards.
+    pub(crate) refine: Refine,
 }

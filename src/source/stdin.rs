@@ -7,15 +7,17 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
 
 use super::fanout::{Fanout, JOIN_BYTES};
+use super::quiet::{self, Patience, Quiet, until};
 use super::session::{End, Session};
 use super::{Common, Ends, SourceContext, SourceError};
-use crate::framing::{LineBuffer, Pool};
+use crate::framing::{Framer, Pool, RecordLimits, Start, Taken};
 use crate::model::{Position, StreamKey};
 use crate::queue::Closed;
 
@@ -51,7 +53,18 @@ pub(super) async fn run(
 ) -> Result<(), SourceError> {
     let mut fanout = Fanout::new(&common, StreamKey::new(config.input.name()), &cx);
     let mut session = Session::new(common.name, Ends::WithFirstConnection, cx);
-    let mut buffer = LineBuffer::new(Pool::default(), 0, false, common.line_bytes_max);
+    let limits = RecordLimits {
+        line_bytes_max: common.line_bytes_max,
+        records: usize::MAX,
+        bytes: JOIN_BYTES,
+    };
+    let (pool, start) = (Pool::default(), Start::default());
+    let mut framer = Framer::new(pool, start, &common.recording, limits);
+    let patience = Patience {
+        record: common.recording.timeout(),
+        line: None,
+    };
+    let mut quiet = Quiet::default();
     let (sender, mut reads) = mpsc::channel(READS);
     let reader = std::thread::Builder::new()
         .name("stdin".to_owned())
@@ -61,16 +74,32 @@ pub(super) async fn run(
         Err(error) => Some(End::cut(format!("cannot start a thread: {error}"))),
     };
     while end.is_none() {
+        let (due, wake) = quiet.look(&framer, patience, Instant::now());
         let read = tokio::select! {
             biased;
             () = session.stopped() => break,
-            read = reads.recv() => read,
+            read = reads.recv() => Some(read),
+            () = until(wake) => None,
         };
-        end = join(&mut buffer, read, &mut reads, &mut session);
-        if forward(&mut buffer, &mut fanout, end.is_some())
-            .await
-            .is_err()
-        {
+        let mut taken = None;
+        match (read, due) {
+            (Some(read), _) => end = join(&mut framer, read, &mut reads, &mut session),
+            (None, Some(due)) => taken = quiet::take(&mut framer, due),
+            // It is due at the next look.
+            (None, None) => {}
+        }
+        if forward(&mut framer, taken, &mut fanout).await.is_err() {
+            end = Some(End::Closed);
+        }
+        session.counters().unparsed.add(framer.take_unparsed());
+    }
+    if !matches!(end, Some(End::Closed)) {
+        // What has no newline at the end of the input is a line, and behind it nothing is waited for.
+        let rest = match end {
+            Some(_) => framer.finish(),
+            None => framer.close_all(),
+        };
+        if forward(&mut framer, rest, &mut fanout).await.is_err() {
             end = Some(End::Closed);
         }
     }
@@ -98,7 +127,7 @@ enum Event {
 
 /// Feeds what came and whatever else is there already; returns how the input ended, if it did.
 fn join(
-    buffer: &mut LineBuffer,
+    framer: &mut Framer,
     first: Option<Read>,
     reads: &mut mpsc::Receiver<Read>,
     session: &mut Session,
@@ -112,7 +141,7 @@ fn join(
             Some(Ok(Event::Opened)) => session.opened(),
             Some(Ok(Event::Bytes(bytes))) => {
                 joined += bytes.len();
-                buffer.extend(&bytes);
+                framer.extend(&bytes);
             }
         }
         if joined >= JOIN_BYTES {
@@ -122,16 +151,18 @@ fn join(
     }
 }
 
-/// Sends every whole line, and at the end also what has no newline.
-async fn forward(buffer: &mut LineBuffer, fanout: &mut Fanout, at_end: bool) -> Result<(), Closed> {
-    while let Some(taken) = buffer.take() {
+/// Sends what was taken, and every whole line behind it.
+async fn forward(
+    framer: &mut Framer,
+    first: Option<Taken>,
+    fanout: &mut Fanout,
+) -> Result<(), Closed> {
+    let mut next = first.or_else(|| framer.take());
+    while let Some(taken) = next {
         if let Some(lines) = taken.lines {
             fanout.push(lines, Position::Live).await?;
         }
-    }
-    // Asked for at the end only: finishing takes what has no newline yet.
-    if at_end && let Some(lines) = buffer.finish().and_then(|taken| taken.lines) {
-        fanout.push(lines, Position::Live).await?;
+        next = framer.take();
     }
     Ok(())
 }

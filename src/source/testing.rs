@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Outlet, SourceConfig, SourceContext, SourceKind};
+use super::{Outlet, RecordRules, SourceConfig, SourceContext, SourceKind};
 use crate::checkpoint::Checkpoints;
 use crate::notes::Notes;
 use crate::queue::{Receiver, bounded};
@@ -61,6 +61,16 @@ pub(super) fn source(
     budget_bytes: usize,
     checkpoints: Checkpoints,
 ) -> (impl Future<Output = Result<(), super::SourceError>>, Seen) {
+    source_with(RecordRules::default(), kind, budget_bytes, checkpoints)
+}
+
+/// The same with rules for its records.
+pub(super) fn source_with(
+    records: RecordRules,
+    kind: SourceKind,
+    budget_bytes: usize,
+    checkpoints: Checkpoints,
+) -> (impl Future<Output = Result<(), super::SourceError>>, Seen) {
     let (queue, receiver) = bounded(budget_bytes);
     let (first_attempt, attempt) = oneshot::channel();
     let shutdown = CancellationToken::new();
@@ -85,6 +95,7 @@ pub(super) fn source(
         name: "app".into(),
         labels: Arc::from([]),
         line_bytes_max: 1024,
+        records,
         kind,
     };
     let seen = Seen {

@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 9] = [
 
 /// What siblings in `source/` and `sink/` share, by name.
 const SHARED: [(&str, &[&str]); 2] = [
-    ("source", &["session", "fanout", "spool"]),
+    ("source", &["session", "fanout", "quiet", "refine", "spool"]),
     ("sink", &["body"]),
 ];
 

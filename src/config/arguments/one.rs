@@ -15,7 +15,7 @@ use crate::source::file::{FileConfig, Follow, Label};
 use crate::source::stdin::{Input, StdinConfig};
 use crate::source::stream::{Framing, StreamConfig};
 use crate::source::websocket::WebSocketConfig;
-use crate::source::{Ends, SourceConfig, SourceKind};
+use crate::source::{Ends, RecordRules, SourceConfig, SourceKind};
 
 /// Reads one SOURCE string. Without NAME, a path is named by its stem, and a glob or folder by its
 /// folder, while its lines are labelled by the stems of their files.
@@ -50,6 +50,7 @@ pub fn source_from_location(
         name: Arc::from(name.map_or(default_name, str::to_owned)),
         labels: Arc::from([]),
         line_bytes_max: LINE_BYTES,
+        records: RecordRules::default(),
         kind,
     })
 }

@@ -8,14 +8,13 @@ use super::super::references::{From, Text};
 use super::super::table::Table;
 use super::super::value::Value;
 use super::is_path;
+use super::network::MS;
+use crate::framing::Charset;
 use crate::source::file::{FileConfig, Follow, Label, Start, WatchMode, check_exclude};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 2] = ["encoding", "partial"];
 
 /// A file source with every default.
 pub(in crate::config) fn of_paths(paths: Vec<String>) -> FileConfig {
@@ -29,6 +28,8 @@ pub(in crate::config) fn of_paths(paths: Vec<String>) -> FileConfig {
         watch: WatchMode::Auto,
         rotate_grace: Duration::from_secs(30),
         forget_after: 30 * DAY,
+        charset: None,
+        partial: None,
     }
 }
 
@@ -77,7 +78,13 @@ pub(super) fn read(table: &mut Table, cx: &mut Cx) -> Option<FileConfig> {
     {
         config.forget_after = after;
     }
-    table.later(&LATER_KEYS, cx);
+    config.charset = table.take("encoding").and_then(|value| charset(&value, cx));
+    config.partial = table.take("partial").and_then(|value| {
+        let is_off = value.raw_text() == Some("off");
+        (!is_off)
+            .then(|| value.duration(MS..=24 * HOUR, cx))
+            .flatten()
+    });
     Some(FileConfig {
         paths: paths?,
         ..config
@@ -124,6 +131,19 @@ fn paths(value: &Value, cx: &mut Cx) -> Option<Vec<String>> {
         return None;
     }
     Some(values.iter().filter_map(|value| path(value, cx)).collect())
+}
+
+fn charset(value: &Value, cx: &mut Cx) -> Option<Charset> {
+    let text = value.known_text(cx)?;
+    match Charset::named(&text.value) {
+        Ok(charset) => Some(charset),
+        Err(error) => {
+            value
+                .fail(cx, &error.to_string())
+                .label("for example \"utf-16le\", \"utf-16be\", \"windows-1252\" or \"shift_jis\"");
+            None
+        }
+    }
 }
 
 fn start(value: &Value, cx: &mut Cx) -> Option<Start> {

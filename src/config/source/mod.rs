@@ -2,6 +2,7 @@
 
 mod file;
 mod network;
+mod records;
 mod stdin;
 mod stream;
 mod websocket;
@@ -18,7 +19,7 @@ use super::location::{Location, is_name};
 use super::references::{From, Text};
 use super::table::Table;
 use super::value::{Pair, Value};
-use crate::source::{SourceConfig, SourceKind};
+use crate::source::{RecordRules, SourceConfig, SourceKind};
 
 /// The longest line that is kept whole, where the config does not say.
 pub(super) const LINE_BYTES: usize = 1 << 20;
@@ -36,15 +37,7 @@ enum KindName {
 }
 
 /// Keys of every source that are described and do not exist yet.
-const LATER_KEYS: [&str; 7] = [
-    "include",
-    "exclude",
-    "parse",
-    "time",
-    "multiline",
-    "was",
-    "backfill",
-];
+const LATER_KEYS: [&str; 2] = ["was", "backfill"];
 
 /// An entry of `[source]`.
 pub(super) struct SourceEntry {
@@ -109,6 +102,7 @@ fn from_text(value: &Value, name: &Arc<str>, cx: &mut Cx) -> Option<SourceConfig
         name: name.clone(),
         labels: Arc::from([]),
         line_bytes_max: LINE_BYTES,
+        records: RecordRules::default(),
         kind,
     })
 }
@@ -173,12 +167,14 @@ fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceCo
         .take("labels")
         .and_then(|value| labels(&value, cx))
         .unwrap_or_default();
+    let records = records::read(kind, &mut table, cx);
     table.later(&LATER_KEYS, cx);
     table.finish(cx);
     Some(SourceConfig {
         name: name.clone(),
         labels: Arc::from(labels),
         line_bytes_max,
+        records,
         kind: what?,
     })
 }

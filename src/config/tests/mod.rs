@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use super::*;
 use crate::encoding::{Compression, Format, Meta};
+use crate::filter::Filter;
+use crate::framing::{Charset, Container, GroupLimits, Multiline, Patterns, Pointer, TimeFrom};
+use crate::model::Pattern;
 use crate::sink::SinkKind;
 use crate::sink::file::Fsync;
 use crate::sink::http::Retry;
-use crate::source::SourceKind;
 use crate::source::file::Start;
 use crate::source::stream::Framing;
+use crate::source::{RecordRules, SourceKind};
 
 /// What the fixtures' references find.
 struct Scripted;
@@ -226,6 +229,30 @@ fn every_key_arrives() {
     assert_eq!(files.start, Start::End);
     assert_eq!(files.rotate_grace, Duration::from_secs(90));
     assert_eq!(files.forget_after, Duration::from_secs(7 * 86_400));
+    assert_eq!(files.charset, Charset::named("utf-16le").ok());
+    assert_eq!(files.partial, Some(Duration::from_secs(5)));
+    let pattern = |text| Pattern::new(text).unwrap();
+    let patterns = Patterns {
+        start: Some(pattern(r"^\d{4}-")),
+        continues: Some(pattern(r"^\s")),
+        negate: false,
+    };
+    let limits = GroupLimits {
+        timeout: Duration::from_secs(2),
+        lines_max: 100,
+        bytes_max: Some(16 << 10),
+    };
+    let records = RecordRules {
+        container: Some(Container::Cri),
+        multiline: Multiline::Patterns(patterns, limits),
+        time: Pointer::new("/at/-1").map(TimeFrom::Pointer),
+        filter: Filter {
+            include: vec![pattern("ERROR|WARN")],
+            exclude: vec![pattern("GET /healthz")],
+        },
+    };
+    assert_eq!(app.records, records);
+    assert_eq!(nginx.records, RecordRules::default());
     let [collector, archive, out] = &config.sinks[..] else {
         panic!("three sinks")
     };

@@ -1,7 +1,7 @@
 //! OTLP as JSON: enumerations as numbers, 64-bit integers as decimal strings (OTLP 1, "JSON Protobuf
 //! Encoding").
 
-use super::{OFFSET, PATH, Resource, SCOPE, TRUNCATED, VERSION};
+use super::{IOSTREAM, OFFSET, PATH, Resource, SCOPE, TRUNCATED, VERSION};
 use crate::encoding::Piece;
 use crate::encoding::content::{Content, Validity, append_decimal, append_pair};
 use crate::encoding::level::Level;
@@ -39,10 +39,11 @@ fn append_records(out: &mut Vec<u8>, piece: &Piece, start: usize) {
     }
     out.reserve(lines.bytes().len() + lines.count() as usize * (attributes.len() + 200));
     for (line, time_ns) in lines.iter().zip(piece.time_ns..) {
+        let own_ns = u64::try_from(line.time_ns.unwrap_or(time_ns)).unwrap_or(0);
         let time_ns = u64::try_from(time_ns).unwrap_or(0);
         out.extend_from_slice(if out.len() > start { b"," } else { b"" });
         out.extend_from_slice(b"{\"timeUnixNano\":\"");
-        append_decimal(out, time_ns);
+        append_decimal(out, own_ns);
         out.extend_from_slice(b"\",\"observedTimeUnixNano\":\"");
         append_decimal(out, time_ns);
         if let Some(level) = Level::detect(line.text) {
@@ -68,6 +69,10 @@ fn append_records(out: &mut Vec<u8>, piece: &Piece, start: usize) {
             out.extend_from_slice(if out.len() > first { b"," } else { b"" });
             append_pair(out, "{\"key\":", TRUNCATED);
             out.extend_from_slice(b",\"value\":{\"boolValue\":true}}");
+        }
+        if let Some(stream) = line.stream {
+            out.extend_from_slice(if out.len() > first { b"," } else { b"" });
+            append_attribute(out, IOSTREAM, stream.as_str());
         }
         out.push(b']');
         if let Some(event) = line.event {

@@ -49,6 +49,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PATH: &str = "log.file.path";
 const OFFSET: &str = "log.file.record_offset";
 const TRUNCATED: &str = "log.truncated";
+const IOSTREAM: &str = "log.iostream";
 
 impl Logs {
     pub(super) fn new(options: &Otlp, host: &str) -> Self {

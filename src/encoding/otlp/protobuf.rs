@@ -2,7 +2,7 @@
 //!
 //! Field numbers are those of opentelemetry-proto 1, `logs/v1/logs.proto` and `common/v1`.
 
-use super::{OFFSET, PATH, Resource, SCOPE, TRUNCATED, VERSION};
+use super::{IOSTREAM, OFFSET, PATH, Resource, SCOPE, TRUNCATED, VERSION};
 use crate::encoding::content::{Content, Validity};
 use crate::encoding::level::Level;
 use crate::encoding::{Line, Piece};
@@ -68,7 +68,8 @@ fn append_records(out: &mut Vec<u8>, piece: &Piece) {
 fn append_record(out: &mut Vec<u8>, line: &Line, (time_ns, content): (i64, Content), tail: &[u8]) {
     /// Two times with a tag each.
     const TIMES_BYTES: usize = 2 * (1 + 8);
-    let time_ns = u64::try_from(time_ns).unwrap_or(0).to_le_bytes();
+    let nanos = |time_ns| u64::try_from(time_ns).unwrap_or(0).to_le_bytes();
+    let (own_ns, time_ns) = (nanos(line.time_ns.unwrap_or(time_ns)), nanos(time_ns));
     let level = Level::detect(line.text);
     // severity_number takes a tag and a byte, severity_text a tag, a length and its letters.
     let level_bytes = level.map_or(0, |level| 2 + 2 + level.name().len());
@@ -85,7 +86,7 @@ fn append_record(out: &mut Vec<u8>, line: &Line, (time_ns, content): (i64, Conte
     tag(out, 2, LENGTH);
     varint(out, length as u64);
     tag(out, 1, FIXED64);
-    out.extend_from_slice(&time_ns);
+    out.extend_from_slice(&own_ns);
     if let Some(level) = level {
         tag(out, 2, VARINT);
         out.push(level.otel_number());
@@ -117,6 +118,10 @@ fn append_marks(out: &mut Vec<u8>, line: &Line) {
     if line.truncated {
         // AnyValue.bool_value
         bytes(out, 6, &attribute(TRUNCATED, &[2 << 3 | VARINT, 1]));
+    }
+    if let Some(stream) = line.stream {
+        let value = string(stream.as_str().as_bytes());
+        bytes(out, 6, &attribute(IOSTREAM, &value));
     }
     if let Some(event) = line.event {
         // LogRecord.event_name

@@ -124,6 +124,12 @@ impl Generation {
         self.places.iter().map(still).collect()
     }
 
+    /// True where something unfinished at its end waits for more, or for its time.
+    pub(super) fn is_waiting(&self) -> bool {
+        let cursors = self.places.iter().filter_map(|slot| slot.cursor.as_ref());
+        cursors.into_iter().any(|cursor| !cursor.quiet.is_idle())
+    }
+
     /// Where each sink stands, or stood when its read began.
     pub(super) fn places(&self) -> Vec<Place> {
         self.places.iter().map(|slot| slot.place).collect()

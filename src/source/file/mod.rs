@@ -3,7 +3,8 @@
 //! `pattern` reads what is configured, `discover` finds the files that it names, `identity` tells which is which, `adopt`
 //! decides whether a file is known, `intake` does so for many at once, `rotation` knows what rotation
 //! does to names and copies. `follow` is the loop that owns all of them, `pump` moves lines of one
-//! file into one sink's queue, `tail` is what one blocking read does, `watch` brings hints.
+//! file into one sink's queue, `tail` is what one blocking read does and `place` where one starts,
+//! `watch` brings hints.
 
 mod adopt;
 mod discover;
@@ -13,6 +14,7 @@ mod generation;
 mod identity;
 mod intake;
 mod pattern;
+mod place;
 mod pump;
 mod rotation;
 mod tail;
@@ -28,6 +30,7 @@ pub use pattern::PatternError;
 
 use super::{Common, SourceContext, SourceError};
 use crate::checkpoint::StreamRecord;
+use crate::framing::Charset;
 
 /// Which files to read, and from where.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,11 @@ pub struct FileConfig {
     pub rotate_grace: Duration,
     /// How long the position of a file that is gone is remembered.
     pub forget_after: Duration,
+    /// What its bytes mean; `None`: they stay as they are.
+    pub charset: Option<Charset>,
+    /// How long the last line waits for its newline while the file is quiet; `None`: as long as the
+    /// file is at its path.
+    pub partial: Option<Duration>,
 }
 
 /// Where reading of a file starts at its first sight; a saved position wins over it.

@@ -8,19 +8,23 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
 
 use super::discover::find_inode;
 use super::identity::Head;
-use super::tail::{Change, Hop, Place, finish, hop};
+use super::tail::{Change, Hop, Part, Place, Reading};
 use super::{Inode, open};
 use crate::checkpoint::Checkpoints;
-use crate::framing::{CHUNK_BYTES, LineBuffer, Pool, SHARED_ABOVE_BYTES};
-use crate::model::{GUARD_BYTES, Ledger, Lines, Origin, guard_of};
+use crate::framing::{
+    CHUNK_BYTES, Framer, Pool, RecordLimits, Recording, SHARED_ABOVE_BYTES, Stamps,
+};
+use crate::model::{Ledger, Origin};
 use crate::queue::{Charge, Chunk};
 use crate::source::Outlet;
+use crate::source::quiet::{self, Patience, Quiet};
+use crate::source::refine::Refine;
 use crate::telemetry::SourceCounters;
 
 /// One sink's place in one file.
@@ -30,6 +34,8 @@ pub(super) struct Cursor {
     pub(super) ledger: Ledger,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     pub(super) next_time_ns: i64,
+    /// What is unfinished at its end.
+    pub(super) quiet: Quiet,
 }
 
 /// Where the file is, in case it has to be opened.
@@ -49,10 +55,19 @@ pub(super) struct Pump {
     pub(super) counters: Arc<SourceCounters>,
     pub(super) checkpoints: Checkpoints,
     pub(super) pool: Pool,
-    pub(super) line_bytes_max: usize,
+    pub(super) rules: Rules,
     pub(super) tail: LastLine,
     /// True where the fingerprint may have grown.
     pub(super) wants_head: bool,
+}
+
+/// How lines are made of the bytes of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) line_bytes_max: usize,
+    pub(super) recording: Recording,
+    pub(super) refine: Refine,
+    pub(super) patience: Patience,
 }
 
 /// What happens to an unterminated last line.
@@ -79,8 +94,16 @@ pub(super) struct Pumped {
 /// Why a pump came back.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Everything there was is sent; so many bytes of an unterminated line are left.
-    CaughtUp { unterminated: usize },
+    /// Everything there was is sent but what is unfinished.
+    CaughtUp {
+        /// Bytes behind the cursor that were read and are not finished: a line without its
+        /// newline, records that may get further lines.
+        unfinished: u64,
+        /// True where a record may still get further lines.
+        is_open: bool,
+        /// When what is left has waited long enough, if it ever will have.
+        wake: Option<Instant>,
+    },
     /// The file is no longer the one that was read.
     Changed(Change),
     /// The file is not open and cannot be found any more.
@@ -126,97 +149,157 @@ impl Pump {
     }
 
     async fn read(&self, file: Arc<File>, cursor: &mut Cursor) -> Result<End, End> {
-        let start = cursor.place;
-        let mut buffer = LineBuffer::new(
-            self.pool.clone(),
-            start.offset,
-            start.mid_line,
-            self.line_bytes_max,
-        );
+        let mut reading = self.reading(&file, cursor.place).await?;
         loop {
             if cursor.ledger.is_broken() {
                 return Err(End::Broken);
             }
-            let charge = self
-                .outlet
-                .charge(CHUNK_BYTES, &self.counters)
-                .await
-                .map_err(|_| End::Closed)?;
-            let (place, limit, handle) = (cursor.place, self.outlet.chunk_bytes, Arc::clone(&file));
+            let charge = self.charge().await?;
+            let (place, handle) = (cursor.place, Arc::clone(&file));
             let read = on_pool(move || {
-                let found = hop(&handle, place, &mut buffer, limit)?;
-                Ok((found, buffer, now_ns()))
+                let found = reading.hop(&handle, place)?;
+                Ok((found, reading, now_ns()))
             });
             let (found, rest, now) = read.await.map_err(End::Failed)?;
-            buffer = rest;
-            match found {
-                Hop::More => {}
+            reading = rest;
+            let at_end = match found {
+                Hop::More => false,
                 Hop::Changed(change) => return Err(End::Changed(change)),
-                Hop::Lines {
-                    lines,
-                    place,
-                    before,
-                    at_end,
-                } => {
-                    self.forward(cursor, lines, (place, before), (now, charge))
-                        .await?;
-                    if at_end && self.tail == LastLine::Waits {
-                        return Ok(End::CaughtUp { unterminated: 0 });
-                    }
+                Hop::Lines { parts, at_end } => {
+                    self.forward(cursor, parts, (now, charge)).await?;
+                    at_end
                 }
-                Hop::End { unterminated } if self.tail == LastLine::Waits || unterminated == 0 => {
-                    return Ok(End::CaughtUp { unterminated });
-                }
-                Hop::End { .. } => {
-                    let handle = Arc::clone(&file);
-                    let last = on_pool(move || finish(&handle, &mut buffer)).await;
-                    if let Some((lines, place)) = last.map_err(End::Failed)? {
-                        let before = Vec::new();
-                        self.forward(cursor, Some(lines), (place, before), (now, charge))
-                            .await?;
-                    }
-                    return Ok(End::CaughtUp { unterminated: 0 });
-                }
+                Hop::End => true,
+            };
+            if at_end {
+                return self.at_end(file, reading, cursor).await;
             }
         }
     }
 
-    /// Sends lines and moves the cursor. `before` is what the old place's guard covers.
+    async fn reading(&self, file: &Arc<File>, place: Place) -> Result<Reading, End> {
+        let (file, charset) = (Arc::clone(file), self.rules.recording.charset);
+        let start = match charset {
+            None => place.start(&file, None),
+            Some(_) => on_pool(move || place.start(&file, charset)).await,
+        };
+        let limits = RecordLimits {
+            line_bytes_max: self.rules.line_bytes_max,
+            records: self.outlet.chunk_lines as usize,
+            bytes: self.outlet.chunk_bytes,
+        };
+        let start = start.map_err(End::Failed)?;
+        Ok(Reading {
+            framer: Framer::new(self.pool.clone(), start, &self.rules.recording, limits),
+            refine: self.rules.refine.clone(),
+            stamps: Stamps::default(),
+            counters: Arc::clone(&self.counters),
+            limit: self.outlet.chunk_bytes,
+            lines_max: self.outlet.chunk_lines,
+        })
+    }
+
+    async fn charge(&self) -> Result<Charge, End> {
+        let charge = self.outlet.charge(CHUNK_BYTES, &self.counters).await;
+        charge.map_err(|_| End::Closed)
+    }
+
+    /// Sends what is unfinished and will stay so: what has waited long enough, or all of it.
+    async fn at_end(
+        &self,
+        file: Arc<File>,
+        mut reading: Reading,
+        cursor: &mut Cursor,
+    ) -> Result<End, End> {
+        loop {
+            let (due, wake) = match self.tail {
+                LastLine::Waits => {
+                    let (due, wake) =
+                        cursor
+                            .quiet
+                            .look(&reading.framer, self.rules.patience, Instant::now());
+                    (due.map(Some), wake)
+                }
+                LastLine::IsSent => {
+                    let left = reading.framer.held() > 0 || reading.framer.open().count() > 0;
+                    (left.then_some(None), None)
+                }
+            };
+            let Some(due) = due else {
+                return Ok(End::CaughtUp {
+                    unfinished: reading
+                        .framer
+                        .read_offset()
+                        .saturating_sub(cursor.place.offset),
+                    is_open: reading.framer.open().count() > 0,
+                    wake,
+                });
+            };
+            let charge = self.charge().await?;
+            let handle = Arc::clone(&file);
+            let take = move |framer: &mut Framer| match due {
+                None => framer.finish(),
+                Some(waiting) => quiet::take(framer, waiting),
+            };
+            let taken = on_pool(move || {
+                let parts = reading.end_with(&handle, take)?;
+                Ok((parts, reading, now_ns()))
+            });
+            let (parts, rest, now) = taken.await.map_err(End::Failed)?;
+            reading = rest;
+            if parts.is_empty() && self.tail == LastLine::IsSent {
+                // Only the rest of a line that was cut.
+                return Ok(End::CaughtUp {
+                    unfinished: 0,
+                    is_open: false,
+                    wake: None,
+                });
+            }
+            self.forward(cursor, parts, (now, charge)).await?;
+        }
+    }
+
+    /// Sends lines and moves the cursor.
     async fn forward(
         &self,
         cursor: &mut Cursor,
-        lines: Option<Lines>,
-        (end, before): (Place, Vec<u8>),
+        parts: Vec<Part>,
         (now, mut charge): (i64, Charge),
     ) -> Result<(), End> {
-        let Some(lines) = lines else {
-            // Only the rest of a cut line: passed over, and so settled at once, behind what was
-            // sent before it.
-            let moved = cursor.ledger.open(end.position()).settle();
-            self.checkpoints.advance(moved.into_iter().collect());
-            cursor.place = end;
-            return Ok(());
-        };
-        if lines.bytes().len() < SHARED_ABOVE_BYTES {
-            charge.shrink_to(lines.bytes().len());
+        let lines = || parts.iter().filter_map(|(lines, _)| lines.as_ref());
+        let bytes = lines().map(|it| it.bytes().len()).sum();
+        if bytes < SHARED_ABOVE_BYTES {
+            charge.shrink_to(bytes);
         }
-        self.counters.lines.add(u64::from(lines.count()));
-        self.counters.bytes.add(lines.bytes().len() as u64);
-        self.counters.truncated.add(lines.truncated());
+        for lines in lines() {
+            self.counters.lines.add(u64::from(lines.count()));
+            self.counters.bytes.add(lines.bytes().len() as u64);
+            self.counters.truncated.add(lines.truncated());
+        }
+        // The last one that is sent pays for all: they share one buffer and are settled in order.
+        let pays = parts.iter().rposition(|(lines, _)| lines.is_some());
         let mut charge = Some(charge);
-        for (part, place) in parts(lines, cursor.place, end, &before, self.outlet.chunk_lines) {
-            let time_ns = now.max(cursor.next_time_ns);
-            cursor.next_time_ns = time_ns + i64::from(part.count());
-            // The last part pays for all: they share one buffer and are settled in order.
-            let charge = if place == end { charge.take() } else { None };
+        for (index, (lines, place)) in parts.into_iter().enumerate() {
+            cursor.place = place;
             let ack = cursor.ledger.open(place.position());
-            let origin = Arc::clone(&self.origin);
+            let Some(lines) = lines else {
+                // Passed over, and so settled at once, behind what was sent before it.
+                let moved = ack.settle();
+                self.checkpoints.advance(moved.into_iter().collect());
+                continue;
+            };
+            let time_ns = now.max(cursor.next_time_ns);
+            cursor.next_time_ns = time_ns + i64::from(lines.count());
             let chunk = Chunk {
-                origin,
-                lines: part,
+                origin: Arc::clone(&self.origin),
+                lines,
                 time_ns,
                 ack,
-                charge,
+                charge: if pays == Some(index) {
+                    charge.take()
+                } else {
+                    None
+                },
             };
             self.outlet
                 .sender
@@ -224,50 +307,8 @@ impl Pump {
                 .await
                 .map_err(|_| End::Closed)?;
         }
-        cursor.place = end;
         Ok(())
     }
-}
-
-/// Cuts lines so that no part holds more than a batch may, each part with the place after it.
-fn parts(
-    lines: Lines,
-    start: Place,
-    end: Place,
-    before: &[u8],
-    lines_max: u32,
-) -> Vec<(Lines, Place)> {
-    // Behind the rest of a cut line the first byte's offset is not the start's.
-    if lines.count() <= lines_max || !lines.is_untouched() || start.mid_line {
-        return vec![(lines, end)];
-    }
-    let mut parts = Vec::new();
-    let (mut from, mut done) = (0, 0);
-    while from < lines.count() {
-        let to = (from + lines_max).min(lines.count());
-        let part = lines.slice(from..to);
-        done += part.bytes().len();
-        let sent = &lines.bytes()[..done];
-        let guard = if done >= GUARD_BYTES {
-            guard_of(sent)
-        } else {
-            guard_of(&[before, sent].concat())
-        };
-        let offset = start.offset + done as u64;
-        let place = if to == lines.count() {
-            end
-        } else {
-            Place {
-                offset,
-                guard,
-                mid_line: false,
-            }
-        };
-        parts.push((part, place));
-        from = to;
-    }
-    debug_assert_eq!(start.offset + done as u64, end.offset);
-    parts
 }
 
 /// Opens the file by its path or, where another one is there now, by its inode in the same folder.

@@ -1,6 +1,8 @@
 //! The stream source: one long HTTP response, read as it arrives.
 
 mod reader;
+#[cfg(test)]
+mod records;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Turns the bytes of responses into lines and sends them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -9,12 +9,12 @@ use reqwest::Response;
 
 use super::StreamConfig;
 use super::request::root_cause;
-use crate::checkpoint::Checkpoints;
-use crate::framing::{LineBuffer, Pool, SseBuffer};
+use crate::framing::{Framer, Pool, RecordLimits, Recording, SseBuffer, Start};
 use crate::model::{Position, StreamKey};
 use crate::queue::Closed;
 use crate::secret::shown_url;
 use crate::source::fanout::{Fanout, JOIN_BYTES};
+use crate::source::quiet::{self, Patience, Quiet, Waiting, until};
 use crate::source::session::{End, Session};
 use crate::source::{Common, SourceContext};
 
@@ -33,7 +33,6 @@ pub(super) async fn within<T>(
 #[derive(Debug)]
 pub(super) struct Reader {
     fanout: Fanout,
-    checkpoints: Checkpoints,
     /// As of the last event that was sent.
     last_id: Option<Arc<str>>,
     /// True where the server has ever given an id.
@@ -41,14 +40,18 @@ pub(super) struct Reader {
     /// Bytes read since the start, over all connections.
     offset: u64,
     line_bytes_max: usize,
+    recording: Recording,
+    /// True once it was said that events are not joined.
+    told_events: bool,
+    quiet: Quiet,
     idle: Option<Duration>,
     pool: Pool,
 }
 
 /// Bytes of one response on their way to becoming lines.
 #[derive(Debug)]
-enum Framer {
-    Lines(LineBuffer),
+enum Intake {
+    Lines(Framer),
     Sse(SseBuffer),
 }
 
@@ -59,11 +62,13 @@ impl Reader {
         let last_id = fanout.resume();
         Self {
             fanout,
-            checkpoints: cx.checkpoints.clone(),
             has_ids: last_id.is_some(),
             last_id,
             offset: 0,
             line_bytes_max: common.line_bytes_max,
+            recording: common.recording.clone(),
+            told_events: false,
+            quiet: Quiet::default(),
             idle: config.idle,
             pool: Pool::default(),
         }
@@ -82,24 +87,37 @@ impl Reader {
         session: &mut Session,
     ) -> End {
         let max = self.line_bytes_max;
-        let mut framer = if is_sse {
-            Framer::Sse(SseBuffer::new(self.offset, self.last_id.clone(), max))
+        let mut intake = if is_sse {
+            self.tell_events(session);
+            Intake::Sse(SseBuffer::new(self.offset, self.last_id.clone(), max))
         } else {
-            Framer::Lines(LineBuffer::new(self.pool.clone(), self.offset, false, max))
+            Intake::Lines(self.framer())
         };
         let mut body = Box::pin(response.bytes_stream());
         let end = loop {
+            let (due, wake) = self.look(&intake);
             let next = tokio::select! {
                 biased;
                 () = session.stopped() => break End::Stopped,
-                next = within(self.idle, body.next()) => next,
+                next = within(self.idle, body.next()) => Some(next),
+                () = until(wake) => None,
             };
-            let Some(next) = next else {
-                break End::cut("no data");
-            };
-            let ended = join(&mut framer, next, &mut body).await;
-            session.received();
-            if self.forward(&mut framer, session).await.is_err() {
+            let mut ended = None;
+            match next {
+                Some(None) => break End::cut("no data"),
+                Some(Some(next)) => {
+                    ended = join(&mut intake, next, &mut body).await;
+                    session.received();
+                }
+                None => {
+                    if let Some(due) = due
+                        && self.take(&mut intake, due).await.is_err()
+                    {
+                        break End::Closed;
+                    }
+                }
+            }
+            if self.forward(&mut intake, session).await.is_err() {
                 break End::Closed;
             }
             if let Some(end) = ended {
@@ -108,24 +126,68 @@ impl Reader {
         };
         match end {
             End::Closed => end,
-            end => match self.finish(framer, session).await {
+            end => match self.finish(intake, session).await {
                 Ok(()) => end,
                 Err(Closed) => End::Closed,
             },
         }
     }
 
+    fn framer(&self) -> Framer {
+        let limits = RecordLimits {
+            line_bytes_max: self.line_bytes_max,
+            records: usize::MAX,
+            bytes: JOIN_BYTES,
+        };
+        let start = Start {
+            offset: self.offset,
+            ..Start::default()
+        };
+        Framer::new(self.pool.clone(), start, &self.recording, limits)
+    }
+
+    /// Says once that an event is a record, whatever is configured.
+    fn tell_events(&mut self, session: &Session) {
+        if !self.recording.is_plain() && !self.told_events {
+            self.told_events = true;
+            session.hint("multiline and parse are for lines: server-sent events come whole");
+        }
+    }
+
+    fn look(&mut self, intake: &Intake) -> (Option<Waiting>, Option<Instant>) {
+        let Intake::Lines(framer) = intake else {
+            return (None, None);
+        };
+        let patience = Patience {
+            record: self.recording.timeout(),
+            line: None,
+        };
+        self.quiet.look(framer, patience, Instant::now())
+    }
+
+    /// Sends what has waited long enough.
+    async fn take(&mut self, intake: &mut Intake, due: Waiting) -> Result<(), Closed> {
+        let Intake::Lines(framer) = intake else {
+            return Ok(());
+        };
+        if let Some(lines) = quiet::take(framer, due).and_then(|taken| taken.lines) {
+            self.fanout.push(lines, Position::Live).await?;
+        }
+        Ok(())
+    }
+
     /// Sends every whole line.
-    async fn forward(&mut self, framer: &mut Framer, session: &mut Session) -> Result<(), Closed> {
-        match framer {
-            Framer::Lines(buffer) => {
+    async fn forward(&mut self, intake: &mut Intake, session: &mut Session) -> Result<(), Closed> {
+        match intake {
+            Intake::Lines(buffer) => {
                 while let Some(taken) = buffer.take() {
                     if let Some(lines) = taken.lines {
                         self.fanout.push(lines, Position::Live).await?;
                     }
                 }
+                session.counters().unparsed.add(buffer.take_unparsed());
             }
-            Framer::Sse(buffer) => {
+            Intake::Sse(buffer) => {
                 if let Some(delay) = buffer.take_retry() {
                     session.set_delay(delay);
                 }
@@ -134,7 +196,7 @@ impl Reader {
                     let position = self.position();
                     match events.lines {
                         Some(lines) => self.fanout.push(lines, position).await?,
-                        None => self.fanout.pass(&position, &self.checkpoints),
+                        None => self.fanout.pass(&position),
                     }
                 }
             }
@@ -154,15 +216,15 @@ impl Reader {
 
     /// Sends a line that the end of the response left without its newline. An event that was torn
     /// is none, as its standard says; it comes again where the server resumes.
-    async fn finish(&mut self, framer: Framer, session: &Session) -> Result<(), Closed> {
-        match framer {
-            Framer::Lines(mut buffer) => {
+    async fn finish(&mut self, intake: Intake, session: &Session) -> Result<(), Closed> {
+        match intake {
+            Intake::Lines(mut buffer) => {
                 if let Some(lines) = buffer.finish().and_then(|taken| taken.lines) {
                     self.fanout.push(lines, Position::Live).await?;
                 }
                 self.offset = buffer.read_offset();
             }
-            Framer::Sse(buffer) => {
+            Intake::Sse(buffer) => {
                 if buffer.held() > 0 && self.last_id.is_none() {
                     session.counters().dropped.add(1);
                 }
@@ -175,7 +237,7 @@ impl Reader {
 
 /// Feeds what came and whatever else is there already; returns how the response ended, if it did.
 async fn join(
-    framer: &mut Framer,
+    intake: &mut Intake,
     first: Option<reqwest::Result<Bytes>>,
     body: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
 ) -> Option<End> {
@@ -189,9 +251,9 @@ async fn join(
             }
             Some(Ok(bytes)) => {
                 joined += bytes.len();
-                match framer {
-                    Framer::Lines(buffer) => buffer.extend(&bytes),
-                    Framer::Sse(buffer) => buffer.extend(&bytes),
+                match intake {
+                    Intake::Lines(buffer) => buffer.extend(&bytes),
+                    Intake::Sse(buffer) => buffer.extend(&bytes),
                 }
             }
         }

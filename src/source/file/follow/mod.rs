@@ -26,10 +26,11 @@ use super::adopt::Registry;
 use super::discover::{Match, Scanner};
 use super::generation::{Generation, GenerationId, Phase, Sleeper};
 use super::pattern::{Exclude, Pattern, PatternError};
-use super::pump::{LastLine, Pump, Pumped, on_pool};
+use super::pump::{LastLine, Pump, Pumped, Rules, on_pool};
 use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
-use crate::framing::Pool;
+use crate::framing::{Pool, Recording};
+use crate::source::quiet::Patience;
 use crate::source::{Common, SourceContext, SourceError};
 
 /// How often it looks whatever the hints say.
@@ -56,6 +57,7 @@ pub(super) struct FileSource {
     config: FileConfig,
     cx: SourceContext,
     pool: Pool,
+    rules: Rules,
     registry: Option<Registry>,
     scanner: Option<Scanner>,
     watch: Watch,
@@ -118,12 +120,25 @@ impl FileSource {
         let scanner = Scanner::new(patterns, Exclude::parse(&config.exclude)?);
         let now = Instant::now();
         let outlets = cx.outlets.len();
+        let rules = Rules {
+            line_bytes_max: common.line_bytes_max,
+            recording: Recording {
+                charset: config.charset,
+                ..common.recording.clone()
+            },
+            refine: common.refine.clone(),
+            patience: Patience {
+                record: common.recording.timeout(),
+                line: config.partial,
+            },
+        };
         Ok(Self {
             watch: Watch::new(config.watch),
             common,
             config,
             cx,
             pool: Pool::default(),
+            rules,
             registry: None,
             scanner: Some(scanner),
             polled: Polled::default(),
@@ -283,7 +298,7 @@ impl FileSource {
             counters: Arc::clone(&self.cx.counters),
             checkpoints: self.cx.checkpoints.clone(),
             pool: self.pool.clone(),
-            line_bytes_max: self.common.line_bytes_max,
+            rules: self.rules.clone(),
             tail,
             wants_head: generation.wants_head(),
         };

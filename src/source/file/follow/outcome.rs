@@ -42,10 +42,17 @@ impl FileSource {
         match end {
             // Meanwhile the generation went on in a copy: what the pump saw is not about that.
             End::CaughtUp { .. } | End::Changed(_) if elsewhere => self.want(id, outlet, now),
-            End::CaughtUp { unterminated } => {
-                slot.drained = true;
+            End::CaughtUp {
+                unfinished,
+                is_open,
+                wake,
+            } => {
+                slot.drained = !is_open;
+                if let Some(wake) = wake {
+                    self.later.insert((id, outlet), wake);
+                }
                 let place = slot.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
-                generation.len = generation.len.max(place + unterminated as u64);
+                generation.len = generation.len.max(place + unfinished);
                 self.caught_up(id);
             }
             End::Closed => slot.closed = true,

@@ -13,6 +13,7 @@ use crate::source::file::adopt::Registry;
 use crate::source::file::generation::{Generation, GenerationId, Phase, Sleeper, Slot};
 use crate::source::file::pump::Cursor;
 use crate::source::file::tail::Place;
+use crate::source::quiet::Quiet;
 
 /// Files of the backlog that wait for a read of one sink at most; more would only take memory.
 const ADMITTED_MAX: usize = 128;
@@ -72,7 +73,7 @@ impl FileSource {
         };
         let stays = generation.phase != Phase::Current || self.config.follow == Follow::UntilEnd;
         let hot = now < generation.hot_until && self.generations.len() <= OPEN_MAX;
-        if stays || hot {
+        if stays || hot || generation.is_waiting() {
             return Sleep::Hot;
         }
         let Some(places) = generation.settled_places().filter(|_| !generation.unsaved) else {
@@ -119,6 +120,7 @@ impl FileSource {
                 place: *place,
                 ledger,
                 next_time_ns: 0,
+                quiet: Quiet::default(),
             };
             Slot::new(cursor, now)
         };

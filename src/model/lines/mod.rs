@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::StdStream;
+
 /// Where one record lies when the bytes are not simply untouched lines of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// End of the record in the shared bytes, its final newline included.
     pub end: u32,
@@ -21,6 +23,10 @@ pub struct Record {
     pub truncated: bool,
     /// True where the source sent bytes that are not meant as text.
     pub binary: bool,
+    /// The record's own time in nanoseconds since 1970, where the source was told to find it.
+    pub time_ns: Option<i64>,
+    /// Which of a container's two streams wrote it, where that is known.
+    pub stream: Option<StdStream>,
 }
 
 /// One line as encoders see it.
@@ -37,6 +43,24 @@ pub struct Line<'a> {
     pub binary: bool,
     /// What the source calls this kind of event.
     pub event: Option<&'a str>,
+    /// The line's own time in nanoseconds since 1970; it counts instead of when it was read.
+    pub time_ns: Option<i64>,
+    /// Which of a container's two streams wrote it.
+    pub stream: Option<StdStream>,
+}
+
+impl Line<'_> {
+    /// The record of this line where it ends at `end`.
+    fn record(&self, end: usize) -> Record {
+        Record {
+            end: u32::try_from(end).expect("a chunk is smaller than 4 GiB"),
+            offset: self.offset,
+            truncated: self.truncated,
+            binary: self.binary,
+            time_ns: self.time_ns,
+            stream: self.stream,
+        }
+    }
 }
 
 /// What the source calls the kind of each record, where it names one.
@@ -92,6 +116,52 @@ impl Lines {
             first: 0,
             shift: 0,
         }
+    }
+
+    /// The same lines, each with the time that `time_of` finds in it.
+    pub fn with_times(&self, mut time_of: impl FnMut(&Line) -> Option<i64>) -> Lines {
+        let mut end = 0;
+        let mut records = Vec::with_capacity(self.count as usize);
+        for line in self.iter() {
+            end += line.text.len() + 1;
+            records.push(Record {
+                time_ns: time_of(&line).or(line.time_ns),
+                ..line.record(end)
+            });
+        }
+        let lines = Lines::from_records(self.bytes.clone(), records.into());
+        match &self.events {
+            Some(events) => lines.with_events(events[self.own_range()].into()),
+            None => lines,
+        }
+    }
+
+    /// The lines that `keep` holds for, copied; `None` where it holds for none. Where it holds for
+    /// all, these are the same lines.
+    pub fn filtered(&self, mut keep: impl FnMut(&Line) -> bool) -> Option<Lines> {
+        let kept: Vec<bool> = self.iter().map(|line| keep(&line)).collect();
+        if kept.iter().all(|kept| *kept) {
+            return Some(self.clone());
+        }
+        let (mut bytes, mut records, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        let own_events = self.events.as_deref().map(|it| &it[self.own_range()]);
+        for (index, line) in self.iter().enumerate().filter(|(index, _)| kept[*index]) {
+            bytes.extend_from_slice(line.text);
+            bytes.push(b'\n');
+            records.push(line.record(bytes.len()));
+            events.extend(own_events.map(|own| own[index].clone()));
+        }
+        if records.is_empty() {
+            return None;
+        }
+        // Without spare room: what is charged is what is held.
+        let bytes = Bytes::from(bytes.into_boxed_slice());
+        let lines = Lines::from_records(bytes, records.into());
+        Some(if events.is_empty() {
+            lines
+        } else {
+            lines.with_events(events.into())
+        })
     }
 
     /// Names the records that [`Lines::from_records`] was given.
@@ -187,10 +257,8 @@ impl Lines {
             });
             bytes.push(b'\n');
             records.push(Record {
-                end: u32::try_from(bytes.len()).expect("a chunk is smaller than 4 GiB"),
-                offset: line.offset,
                 truncated: line.truncated || is_cut,
-                binary: line.binary,
+                ..line.record(bytes.len())
             });
         }
         let lines = Lines::from_records(bytes.into(), records.into());
@@ -262,6 +330,8 @@ impl<'a> Iterator for Iter<'a> {
                 truncated: false,
                 binary: false,
                 event: None,
+                time_ns: None,
+                stream: None,
             });
         };
         let (record, rest) = records.split_first()?;
@@ -280,135 +350,11 @@ impl<'a> Iterator for Iter<'a> {
             truncated: record.truncated,
             binary: record.binary,
             event,
+            time_ns: record.time_ns,
+            stream: record.stream,
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(lines: &Lines) -> Vec<(&[u8], u64)> {
-        lines.iter().map(|line| (line.text, line.offset)).collect()
-    }
-
-    #[test]
-    fn untouched_lines_know_their_offsets() {
-        let lines = Lines::untouched(Bytes::from_static(b"one\n\nthree\n"), 3, 100);
-
-        assert_eq!(
-            texts(&lines),
-            [(&b"one"[..], 100), (b"", 104), (b"three", 105)]
-        );
-    }
-
-    #[test]
-    fn names_stay_with_their_records() {
-        let record = |end| Record {
-            end,
-            offset: 0,
-            truncated: false,
-            binary: false,
-        };
-        let records = [record(2), record(4), record(6)].into();
-        let lines = Lines::from_records(Bytes::from_static(b"a\nb\nc\n"), records)
-            .with_events([None, Some("x".into()), Some("y".into())].into());
-
-        let names = |lines: &Lines| -> Vec<Option<String>> {
-            lines
-                .iter()
-                .map(|line| line.event.map(str::to_owned))
-                .collect()
-        };
-
-        assert_eq!(names(&lines), [None, Some("x".into()), Some("y".into())]);
-        assert_eq!(names(&lines.slice(2..3)), [Some("y".into())]);
-    }
-
-    #[test]
-    fn slice_shares_bytes_and_keeps_offsets() {
-        let lines = Lines::untouched(Bytes::from_static(b"one\n\nthree\nfour\n"), 4, 100);
-
-        let middle = lines.slice(1..3);
-
-        assert_eq!(texts(&middle), [(&b""[..], 104), (b"three", 105)]);
-        assert_eq!(texts(&middle.slice(1..2)), [(&b"three"[..], 105)]);
-        assert!(lines.slice(4..4).is_empty());
-    }
-
-    #[test]
-    fn records_carry_their_own_offsets_through_slices() {
-        let records: Arc<[Record]> = Arc::new([
-            Record {
-                end: 4,
-                offset: 7,
-                truncated: false,
-                binary: false,
-            },
-            Record {
-                end: 12,
-                offset: 50,
-                truncated: true,
-                binary: false,
-            },
-            Record {
-                end: 14,
-                offset: 90,
-                truncated: false,
-                binary: false,
-            },
-        ]);
-        let lines = Lines::from_records(Bytes::from_static(b"abc\nde\nfghi\nj\n"), records);
-
-        assert_eq!(
-            texts(&lines.slice(1..3)),
-            [(&b"de\nfghi"[..], 50), (b"j", 90)]
-        );
-        assert_eq!(texts(&lines.slice(1..3).slice(1..2)), [(&b"j"[..], 90)]);
-        assert_eq!(lines.slice(1..2).truncated(), 1);
-        assert_eq!(lines.slice(2..3).truncated(), 0);
-    }
-
-    #[test]
-    fn long_lines_are_cut_between_characters_and_marked() {
-        let lines = Lines::untouched(Bytes::from("short\nabcdefg\nabcż\n"), 3, 100);
-
-        let (cut, n_cut) = lines.cut(4);
-        let (same, none) = lines.cut(7);
-
-        assert_eq!(n_cut, 3);
-        assert_eq!(
-            texts(&cut),
-            [(&b"shor"[..], 100), (b"abcd", 106), (b"abc", 114)]
-        );
-        assert!(cut.iter().all(|line| line.truncated));
-        assert_eq!((texts(&same), none), (texts(&lines), 0));
-    }
-
-    #[test]
-    fn a_cut_keeps_names_and_the_rest_of_a_slice() {
-        let record = |end| Record {
-            end,
-            offset: 7,
-            truncated: false,
-            binary: false,
-        };
-        let lines = Lines::from_records(
-            Bytes::from_static(b"a\nlong\nc\n"),
-            [record(2), record(7), record(9)].into(),
-        )
-        .with_events([None, Some("x".into()), Some("y".into())].into());
-
-        let (cut, n_cut) = lines.slice(1..3).cut(2);
-
-        let shown: Vec<_> = cut
-            .iter()
-            .map(|it| (it.text, it.truncated, it.event))
-            .collect();
-        assert_eq!(n_cut, 1);
-        assert_eq!(
-            shown,
-            [(&b"lo"[..], true, Some("x")), (b"c", false, Some("y"))]
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,168 @@
+//! Reads the keys that say how a source's records are made of its lines.
+
+use std::time::Duration;
+
+use super::super::cx::Cx;
+use super::super::table::Table;
+use super::super::value::Value;
+use super::KindName;
+use super::network::MS;
+use crate::filter::Filter;
+use crate::framing::{Container, GroupLimits, Multiline, Patterns, Pointer, TimeFrom};
+use crate::model::Pattern;
+use crate::source::RecordRules;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What `parse` names.
+#[derive(Clone, Copy)]
+enum Parse {
+    None,
+    Json,
+    Within(Container),
+}
+
+/// The rules of one source; what has errors is at its default.
+pub(super) fn read(kind: KindName, table: &mut Table, cx: &mut Cx) -> RecordRules {
+    let parse = table
+        .take("parse")
+        .and_then(|value| parse(kind, &value, cx));
+    let multiline = table
+        .take("multiline")
+        .map(|value| (multiline(&value, cx), value));
+    if let Some((Some(Multiline::Auto(_) | Multiline::Patterns(..)), value)) = &multiline
+        && kind == KindName::WebSocket
+    {
+        value
+            .fail(cx, "has no meaning for a WebSocket")
+            .label("its messages come whole");
+    }
+    let time = table.take("time").and_then(|value| time(&value, cx));
+    let filter = Filter {
+        include: patterns("include", table, cx),
+        exclude: patterns("exclude", table, cx),
+    };
+    let (container, known) = match parse.unwrap_or(Parse::None) {
+        Parse::None => (None, None),
+        Parse::Json => (None, Some(TimeFrom::Known)),
+        Parse::Within(container) => (Some(container), None),
+    };
+    RecordRules {
+        container,
+        multiline: multiline.and_then(|(rules, _)| rules).unwrap_or_default(),
+        time: time.or(known),
+        filter,
+    }
+}
+
+fn parse(kind: KindName, value: &Value, cx: &mut Cx) -> Option<Parse> {
+    let words = [
+        ("none", Parse::None),
+        ("json", Parse::Json),
+        ("cri", Parse::Within(Container::Cri)),
+        ("docker", Parse::Within(Container::Docker)),
+    ];
+    let parse = value.choice(&words, &[], cx)?;
+    if matches!(parse, Parse::Within(_)) && kind == KindName::WebSocket {
+        value
+            .fail(cx, "has no meaning for a WebSocket")
+            .label("container runtimes write files");
+        return None;
+    }
+    Some(parse)
+}
+
+fn multiline(value: &Value, cx: &mut Cx) -> Option<Multiline> {
+    if value.raw_text().is_some() {
+        let words = [("off", false), ("auto", true)];
+        let auto = value.choice(&words, &[], cx)?;
+        return Some(if auto {
+            Multiline::Auto(GroupLimits::default())
+        } else {
+            Multiline::Off
+        });
+    }
+    let mut table = value.table(cx)?;
+    let has_pattern = table.has("start") || table.has("continue");
+    let start = table.take("start").and_then(|it| pattern(&it, cx));
+    let continues = table.take("continue").and_then(|it| pattern(&it, cx));
+    let negate = table.take("negate").map(|it| (it.flag(cx), it));
+    let mut limits = GroupLimits::default();
+    if let Some(timeout) = table
+        .take("timeout")
+        .and_then(|it| it.duration(MS..=HOUR, cx))
+    {
+        limits.timeout = timeout;
+    }
+    if let Some(lines) = table
+        .take("max_lines")
+        .and_then(|it| it.count(1..=100_000, cx))
+    {
+        limits.lines_max = u32::try_from(lines).unwrap_or(u32::MAX);
+    }
+    let bytes = table
+        .take("max_bytes")
+        .and_then(|it| it.size(1..=64 << 20, cx));
+    limits.bytes_max = bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    table.finish(cx);
+    if !has_pattern {
+        value
+            .fail(cx, "needs `start` or `continue`")
+            .label("for example { start = '^\\d{4}-' }, or \"auto\" for stack traces");
+        return None;
+    }
+    if let (Some((Some(true), negate)), true) = (&negate, start.is_some() && continues.is_some()) {
+        negate
+            .fail(
+                cx,
+                "says nothing where both `start` and `continue` are given",
+            )
+            .label("turn the patterns themselves around");
+        return None;
+    }
+    let negate = negate.and_then(|(flag, _)| flag).unwrap_or(false);
+    let patterns = Patterns {
+        start,
+        continues,
+        negate,
+    };
+    Some(Multiline::Patterns(patterns, limits))
+}
+
+fn time(value: &Value, cx: &mut Cx) -> Option<TimeFrom> {
+    let text = value.known_text(cx)?.value;
+    if text == "leading" {
+        return Some(TimeFrom::Leading);
+    }
+    let pointer = Pointer::new(&text).map(TimeFrom::Pointer);
+    if pointer.is_none() {
+        value
+            .fail(cx, "must be a JSON pointer or `leading`")
+            .label("for example \"/timestamp\"; `leading` is the time at a line's start");
+    }
+    pointer
+}
+
+fn patterns(key: &'static str, table: &mut Table, cx: &mut Cx) -> Vec<Pattern> {
+    let Some(value) = table.take(key) else {
+        return Vec::new();
+    };
+    let values = value.one_or_many();
+    values.iter().filter_map(|it| pattern(it, cx)).collect()
+}
+
+/// A regular expression; references in it are resolved as in every string.
+fn pattern(value: &Value, cx: &mut Cx) -> Option<Pattern> {
+    let text = value.known_text(cx)?.value;
+    match Pattern::new(&text) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            // The whole of it shows the expression again, over several lines.
+            let error = error.to_string();
+            let why = error.lines().last().unwrap_or_default();
+            let why = why.strip_prefix("error: ").unwrap_or(why).to_owned();
+            value.fail(cx, "is no regular expression").label(why);
+            None
+        }
+    }
+}
