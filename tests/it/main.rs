@@ -13,6 +13,7 @@ mod http_sink;
 mod isolation;
 mod network;
 mod readme;
+mod records;
 mod resume;
 mod state;
 mod support;
