@@ -80,10 +80,12 @@ impl Place {
     }
 
     /// The first data behind a hole at the start, which a writer without `O_APPEND` leaves when its
-    /// file is truncated under it; and the length of the hole.
-    pub(super) fn behind_hole(file: &File) -> io::Result<(Self, u64)> {
+    /// file is truncated under it; the first byte where there is none.
+    pub(super) fn behind_hole(file: &File, charset: Option<Charset>) -> io::Result<Self> {
         /// A hole ends at a block's edge; the NULs up to the first byte are in that block.
         const BLOCK_BYTES: usize = 64 * 1024;
+        /// Fewer NULs than this in the first block may be what somebody wrote.
+        const WRITTEN_MAX: u64 = 512;
         let len = file.metadata()?.len();
         let data = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(0)) {
             Ok(data) => data,
@@ -94,20 +96,17 @@ impl Place {
         let mut block = vec![0; BLOCK_BYTES];
         let read = super::identity::read_full_at(file, &mut block, data)?;
         let zeros = block[..read].iter().take_while(|byte| **byte == 0).count() as u64;
-        if data == 0 && zeros < 512 {
-            return Ok((Self::beginning(), 0));
+        if data == 0 && zeros < WRITTEN_MAX {
+            return Ok(Self::beginning());
         }
-        let offset = data + zeros;
-        let guard = guard_at(file, offset)?;
-        Ok((
-            Self {
-                offset,
-                guard,
-                mid_line: false,
-                ahead: None,
-            },
+        // A NUL can be the first half of a letter.
+        let offset = charset.map_or(data + zeros, |it| it.align(data + zeros));
+        Ok(Self {
             offset,
-        ))
+            guard: guard_at(file, offset)?,
+            mid_line: false,
+            ahead: None,
+        })
     }
 
     /// The end of the file as it is now. An unterminated last line is passed over.

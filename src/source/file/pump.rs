@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
 use super::discover::find_inode;
 use super::identity::Head;
@@ -164,6 +165,12 @@ impl Pump {
             reading = rest;
             let at_end = match found {
                 Hop::More => false,
+                Hop::Hole => {
+                    let part = self.behind_hole(&file).await?;
+                    self.forward(cursor, vec![part], (now, charge)).await?;
+                    reading = self.reading(&file, cursor.place).await?;
+                    false
+                }
                 Hop::Changed(change) => return Err(End::Changed(change)),
                 Hop::Lines { parts, at_end } => {
                     self.forward(cursor, parts, (now, charge)).await?;
@@ -257,6 +264,19 @@ impl Pump {
             }
             self.forward(cursor, parts, (now, charge)).await?;
         }
+    }
+
+    /// Says that the file begins with a hole, and where reading goes on.
+    async fn behind_hole(&self, file: &Arc<File>) -> Result<Part, End> {
+        let (file, charset) = (Arc::clone(file), self.rules.recording.charset);
+        let place = on_pool(move || Place::behind_hole(&file, charset)).await;
+        let place = place.map_err(End::Failed)?;
+        warn!(
+            source = %self.origin.source, path = %self.location.path.display(),
+            bytes = place.offset,
+            "the writer left a hole when its file was truncated: it is passed over"
+        );
+        Ok((None, place))
     }
 
     /// Sends lines and moves the cursor.

@@ -27,6 +27,8 @@ pub(super) enum Hop {
     },
     /// Bytes, but nothing finished yet.
     More,
+    /// The file begins with a hole.
+    Hole,
     /// The end; what is left in the framer is not finished.
     End,
     /// The file is no longer the one that was read.
@@ -72,6 +74,10 @@ impl Reading {
         let (spare, _) = spare.split_at_mut(self.limit.min(spare.len()));
         let wanted = spare.len();
         let read = read_once(file, spare, offset)?;
+        let begins_with_nul = offset == 0 && read > 0 && spare.first() == Some(&0);
+        if begins_with_nul && Place::behind_hole(file, None)?.offset > 0 {
+            return Ok(Hop::Hole);
+        }
         // Records end anywhere in the file, so their guards are read from it: before it is checked
         // that it is the same, because then they are of the same file, too.
         let is_plain = matches!(self.framer, Framer::Lines(_));

@@ -146,18 +146,9 @@ impl FileSource {
         match there {
             // What replaced it meanwhile is found by the next look.
             Ok(Some(found)) if found.inode == inode => {
-                let begin = move |registry: &mut Registry| {
-                    let (place, hole) = Place::behind_hole(&found.file)?;
-                    Ok((registry.begin(found, place), hole))
-                };
-                let begun = self.with_registry(begin).await;
-                let (adopted, hole) = begun.map_err(SourceError::Io)?;
-                if hole > 0 {
-                    warn!(
-                        source = %self.common.name, path = %path.display(), bytes = hole,
-                        "the writer left a hole when its file was truncated: it is passed over"
-                    );
-                }
+                let begin =
+                    move |registry: &mut Registry| Ok(registry.begin(found, Place::beginning()));
+                let adopted = self.with_registry(begin).await.map_err(SourceError::Io)?;
                 let generation = self.add_awake(adopted, after);
                 self.name(path, generation, entry_ino, None);
             }
