@@ -1,7 +1,8 @@
 //! Which files a source's patterns name right now.
 //!
 //! Looking is cheap while nothing changes: one `stat` per directory and per literal path. A
-//! directory is listed again only when its modification time moved.
+//! directory is listed again only when its times moved: that of its modification, which programs
+//! such as `rsync -a` set back, and that of its change, which nobody can.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -43,12 +44,15 @@ pub(super) struct Scanner {
     first: bool,
 }
 
+/// When a directory was modified, and when it was changed.
+type Times = (SystemTime, (i64, i64));
+
 /// What `stat` said of a path.
 type Seen = (u64, u64, bool);
 
 #[derive(Debug, Default)]
 struct Listing {
-    modified: Option<SystemTime>,
+    times: Option<Times>,
     /// True where the next look must list it whatever its modification time.
     unsure: bool,
     /// True where it is used by the present expansion.
@@ -108,7 +112,7 @@ impl Scanner {
         let listed = self
             .dirs
             .iter()
-            .filter(|(_, listing)| listing.modified.is_some());
+            .filter(|(_, listing)| listing.times.is_some());
         let parents = self.literals.keys().filter_map(|path| path.parent());
         listed
             .map(|(path, _)| path.clone())
@@ -120,7 +124,7 @@ impl Scanner {
         let dirs = self
             .dirs
             .iter()
-            .any(|(path, listing)| listing.unsure || modified(path) != listing.modified);
+            .any(|(path, listing)| listing.unsure || times(path) != listing.times);
         dirs || self.literals.iter().any(|(path, seen)| stat(path) != *seen)
     }
 
@@ -229,11 +233,11 @@ impl Scanner {
         let listing = self.dirs.entry(dir.to_owned()).or_default();
         if !listing.used {
             listing.used = true;
-            let now = modified(dir);
-            if listing.unsure || now != listing.modified {
-                listing.modified = now;
-                listing.unsure =
-                    now.is_some_and(|time| time.elapsed().map_or(true, |age| age < MTIME_SLACK));
+            let now = times(dir);
+            if listing.unsure || now != listing.times {
+                listing.times = now;
+                let fresh = |time: SystemTime| time.elapsed().map_or(true, |age| age < MTIME_SLACK);
+                listing.unsure = now.is_some_and(|(modified, _)| fresh(modified));
                 listing.entries = list(dir).unwrap_or_default();
             }
         }
@@ -265,11 +269,10 @@ fn is_dotfile(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-fn modified(dir: &Path) -> Option<SystemTime> {
-    dir.metadata()
-        .ok()
-        .filter(|it| it.is_dir())
-        .and_then(|it| it.modified().ok())
+fn times(dir: &Path) -> Option<Times> {
+    let metadata = dir.metadata().ok().filter(|it| it.is_dir())?;
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    Some((metadata.modified().ok()?, changed))
 }
 
 fn stat(path: &Path) -> Option<Seen> {
