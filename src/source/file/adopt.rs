@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,15 +11,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::{info, warn};
 
 use super::discover::find_inode;
-use super::found::Found;
+use super::found::{Found, still_there};
 use super::rotation::{CopyOf, Living, age_key, copy_of, find_copy, named_path};
 use super::tail::Place;
-use super::{Inode, Start};
+use super::{Inode, Start, open};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::{CursorKey, StreamKey};
 
 /// A change that is older than a record by less than this may have been missed in it.
 const SEEN_SLACK_S: u64 = 2;
+
+/// So many files that may have been missed are compared with what is known of them at the first
+/// look, before what rotation made of them is judged. The others are looked at in their turn.
+const VERIFIED_MAX: usize = 1_000;
 
 /// What a found file turned out to be.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Registry {
     /// The inodes of those that were last seen at a path; made when it is needed first.
     by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
     unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
+    /// See [`VERIFIED_MAX`].
+    n_verified: usize,
 }
 
 impl Registry {
@@ -72,6 +77,7 @@ impl Registry {
             by_inode: HashMap::new(),
             by_path: None,
             unwritten: Default::default(),
+            n_verified: 0,
         };
         let oldest = now_s().saturating_sub(forget_after.as_secs());
         for stream in this.checkpoints.streams(&this.source) {
@@ -163,10 +169,19 @@ impl Registry {
             let (_, at) = known.iter().find(|(known, _)| known == sink)?;
             Place::from_position(at).filter(|place| place.offset == len)
         };
-        let places: Option<Box<[Place]>> = self.sinks.iter().map(place).collect();
+        let places: Box<[Place]> = self.sinks.iter().map(place).collect::<Option<_>>()?;
         // What was done right before it was noted may not have been seen.
-        let doubtful = changed_s + SEEN_SLACK_S >= record.seen;
-        let asleep = (Arc::clone(record), places?, doubtful);
+        let mut doubtful = changed_s + SEEN_SLACK_S >= record.seen;
+        if doubtful && self.n_verified < VERIFIED_MAX {
+            self.n_verified += 1;
+            let file = open(Path::new(path)).ok()?;
+            let holds = |place: &Place| place.is_held_by(&file, len).unwrap_or(false);
+            if !places.iter().all(holds) {
+                return None;
+            }
+            doubtful = false;
+        }
+        let asleep = (Arc::clone(record), places, doubtful);
         self.remove(&asleep.0);
         Some(asleep)
     }
@@ -475,13 +490,6 @@ impl Registry {
 /// The stream that a record speaks of.
 fn key_of(record: &StreamRecord) -> StreamKey {
     StreamKey::new(Arc::clone(&record.id))
-}
-
-/// True where a known stream's own file is still at its path.
-fn still_there(known: &StreamRecord) -> bool {
-    Path::new(&*known.path)
-        .metadata()
-        .is_ok_and(|there| there.dev() == known.dev && there.ino() == known.ino)
 }
 
 /// The time, in seconds since 1970.

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use super::identity::Head;
 use super::intake::{lies_in, own_inodes};
 use super::{Inode, open};
+use crate::checkpoint::StreamRecord;
 
 /// A file as it was found at a path.
 #[derive(Clone, Debug)]
@@ -51,4 +52,11 @@ impl Found {
     pub(super) fn is_own(&self, own: &[PathBuf]) -> bool {
         lies_in(&self.path, own) || own_inodes(own).contains(&self.inode)
     }
+}
+
+/// True where a known stream's own file is still at its path.
+pub(super) fn still_there(known: &StreamRecord) -> bool {
+    Path::new(&*known.path)
+        .metadata()
+        .is_ok_and(|there| there.dev() == known.dev && there.ino() == known.ino)
 }

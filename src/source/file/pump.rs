@@ -333,6 +333,8 @@ impl Pump {
 
 /// Opens the file by its path or, where another one is there now, by its inode in the same folder.
 pub(super) fn locate(location: &Location) -> io::Result<Option<Arc<File>>> {
+    /// Its name may move between the look and the opening.
+    const TRIES_MAX: usize = 16;
     let is_it = |file: &File| Inode::of(file).is_ok_and(|inode| inode == location.inode);
     match open(&location.path) {
         Ok(file) if is_it(&file) => return Ok(Some(Arc::new(file))),
@@ -341,12 +343,19 @@ pub(super) fn locate(location: &Location) -> io::Result<Option<Arc<File>>> {
         Err(error) => return Err(error),
     }
     let Inode { dev, ino } = location.inode;
-    let moved = location
-        .path
-        .parent()
-        .and_then(|dir| find_inode(dir, dev, ino));
-    let file = moved.and_then(|path| open(&path).ok()).filter(is_it);
-    Ok(file.map(Arc::new))
+    let dir = location.path.parent();
+    for _ in 0..TRIES_MAX {
+        let Some(path) = dir.and_then(|dir| find_inode(dir, dev, ino)) else {
+            break;
+        };
+        match open(&path) {
+            Ok(file) if is_it(&file) => return Ok(Some(Arc::new(file))),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => break,
+        }
+    }
+    Ok(None)
 }
 
 /// Runs a short blocking call on the pool.

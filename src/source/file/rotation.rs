@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -81,33 +82,79 @@ fn holds_all(found: &Found, record: &StreamRecord, places: &[Place]) -> io::Resu
 /// The copy of a stream that was truncated at `path`, beside it and under a name that rotation
 /// gives. Blocks.
 pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) -> Option<Found> {
-    let entries = std::fs::read_dir(path.parent()?).ok()?;
-    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
-    siblings
-        .filter(|sibling| is_sibling(path, sibling))
-        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
+    siblings(path, |ino| ino == record.ino)
+        .into_iter()
         .filter(|found| found.inode != Inode::of_record(record))
         .find(|found| holds_all(found, record, places).unwrap_or(false))
 }
 
 /// Generations that came to `path` and were renamed away without being seen: siblings that are
-/// younger than `old`, oldest first. Blocks.
-pub(super) fn find_missed(path: &Path, old: &File, known: &HashSet<Inode>) -> Vec<Found> {
+/// younger than `old` and older than `present`, oldest first. Blocks.
+pub(super) fn find_missed(
+    path: &Path,
+    old: &File,
+    present: &Found,
+    known: &HashSet<Inode>,
+) -> Vec<Found> {
     let Some(old_born) = born(old) else {
         return Vec::new();
     };
-    let Some(entries) = path.parent().and_then(|dir| std::fs::read_dir(dir).ok()) else {
-        return Vec::new();
+    let inos: HashSet<u64> = known.iter().map(|inode| inode.ino).collect();
+    let found = siblings(path, |ino| ino != present.inode.ino && inos.contains(&ino));
+    // A file that is copied and truncated is older than its copies: of them all are missed.
+    let present_born = born(&present.file).filter(|it| *it >= old_born);
+    // It may have been renamed meanwhile, and others after it: those are for the next look.
+    let place = found.iter().find(|it| it.inode == present.inode);
+    let present_number = place.and_then(|it| rotation_number(&it.path));
+    let is_younger = |it: &Found| {
+        let number = rotation_number(&it.path);
+        let renamed_later = present_number.is_some_and(|present| number < Some(present));
+        present_born.is_some_and(|born_at| (born(&it.file), renamed_later) > (Some(born_at), false))
     };
-    let siblings = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let mut missed: Vec<Found> = siblings
-        .filter(|sibling| is_sibling(path, sibling) && !is_compressed(sibling))
-        .filter_map(|sibling| Found::look(&sibling).ok().flatten())
-        .filter(|found| !known.contains(&found.inode))
+    let mut missed: Vec<Found> = found
+        .into_iter()
+        .filter(|found| found.inode != present.inode && !known.contains(&found.inode))
+        .filter(|found| !is_compressed(&found.path) && !is_younger(found))
         .filter(|found| born(&found.file).is_some_and(|it| it >= old_born))
         .collect();
     missed.sort_by_cached_key(age_key);
     missed
+}
+
+/// The files beside `path` that have a name that rotation gives, each once; but not those whose
+/// directory entry's inode number is to be skipped. Blocks.
+fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
+    /// A directory whose names move while it is looked at is listed again: a file may have gone to a
+    /// name that was passed already. What was found once stays open.
+    const PASSES_MAX: usize = 16;
+    let Some(dir) = path.parent() else {
+        return Vec::new();
+    };
+    let changed = || dir.metadata().map(|it| (it.ctime(), it.ctime_nsec())).ok();
+    let mut found: Vec<Found> = Vec::new();
+    for _ in 0..PASSES_MAX {
+        let before = changed();
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            break;
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let sibling = entry.path();
+            let seen = found.iter().any(|it| it.inode.ino == entry.ino());
+            if seen || skip(entry.ino()) || !is_sibling(path, &sibling) {
+                continue;
+            }
+            let Ok(Some(one)) = Found::look(&sibling) else {
+                continue;
+            };
+            if found.iter().all(|it| it.inode != one.inode) && !skip(one.inode.ino) {
+                found.push(one);
+            }
+        }
+        if changed() == before {
+            break;
+        }
+    }
+    found
 }
 
 /// Sorts files by age, oldest first. Of two that are equally old to the clock, the one with the

@@ -75,6 +75,9 @@ pub(super) struct FileSource {
     drowsy: VecDeque<(Instant, GenerationId)>,
     by_inode: HashMap<Inode, GenerationId>,
     paths: HashMap<Arc<Path>, Named>,
+    /// Paths at which nothing is now, and the last file that each of them had: rotation leaves gaps,
+    /// and whatever comes after one is read after that file.
+    left: HashMap<PathBuf, GenerationId>,
     /// What events call files that are named through symbolic links.
     aliases: HashMap<PathBuf, GenerationId>,
     /// How many of the named files have a stem; only where files are labelled by it.
@@ -149,6 +152,7 @@ impl FileSource {
             drowsy: VecDeque::new(),
             by_inode: HashMap::new(),
             paths: HashMap::new(),
+            left: HashMap::new(),
             aliases: HashMap::new(),
             stems: HashMap::new(),
             next_id: 0,

@@ -146,6 +146,10 @@ impl FileSource {
         match there {
             // What replaced it meanwhile is found by the next look.
             Ok(Some(found)) if found.inode == inode => {
+                let after = match after {
+                    Some(old) => Some(self.take_in_missed(&path, &found, old).await?),
+                    None => None,
+                };
                 let begin =
                     move |registry: &mut Registry| Ok(registry.begin(found, Place::beginning()));
                 let adopted = self.with_registry(begin).await.map_err(SourceError::Io)?;

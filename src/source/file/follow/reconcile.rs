@@ -90,10 +90,24 @@ impl FileSource {
             self.consider(candidate, &mut before).await?;
         }
         let named: HashSet<GenerationId> = self.paths.values().map(|it| it.generation).collect();
-        for id in before.into_values().filter(|id| !named.contains(id)) {
-            self.replaced(id, now);
-        }
+        before.retain(|_, id| !named.contains(id));
+        before.values().for_each(|id| self.replaced(*id, now));
+        self.leave(before);
         Ok(())
+    }
+
+    /// Remembers which files were at paths at which nothing is now. One that was found under a name
+    /// that rotation gives was at the path before.
+    fn leave(&mut self, before: HashMap<PathBuf, GenerationId>) {
+        let generations = &self.generations;
+        self.left.retain(|_, id| generations.contains_key(id));
+        for (path, id) in before {
+            for base in bases(&path).into_iter().chain([path]) {
+                if !self.paths.contains_key(&*base) {
+                    self.left.insert(base, id);
+                }
+            }
+        }
     }
 
     /// Takes note of the paths that are not there any more, and which files had them.
@@ -129,7 +143,9 @@ impl FileSource {
         let is_named =
             |base: &PathBuf| self.paths.contains_key(&**base) || new.contains(base.as_os_str());
         let is_alone = |it: &Match| {
-            let known = self.paths.contains_key(&*it.path) || before.contains_key(&it.path);
+            let known = self.paths.contains_key(&*it.path)
+                || before.contains_key(&it.path)
+                || self.left.contains_key(&it.path);
             !known && (new.is_empty() || !bases(&it.path).iter().any(is_named))
         };
         let by_itself = before.is_empty();
@@ -186,7 +202,8 @@ impl FileSource {
             }
             self.want_all(id, Instant::now());
         } else {
-            let after = old.or_else(|| before.get(&candidate.path).copied());
+            let before = old.or_else(|| before.get(&candidate.path).copied());
+            let after = before.or_else(|| self.left.remove(&candidate.path));
             self.take_in(found, &candidate, after).await?;
         }
         if let Some(old) = old {

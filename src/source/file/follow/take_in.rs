@@ -57,21 +57,31 @@ impl FileSource {
             for (candidate, alias, examined) in examined {
                 match examined {
                     Examined::Known => known.push(candidate),
-                    examined => self.take(candidate, alias, examined),
+                    examined => self.take(candidate, alias, examined).await?,
                 }
             }
         }
     }
 
     /// Takes one file in as it was found to be.
-    fn take(&mut self, candidate: Match, alias: Option<PathBuf>, examined: Examined) {
+    async fn take(
+        &mut self,
+        candidate: Match,
+        alias: Option<PathBuf>,
+        examined: Examined,
+    ) -> Result<(), SourceError> {
         let path: Arc<Path> = candidate.path.as_path().into();
         match examined {
-            Examined::Failed(error) => return self.trouble(&path, &error.to_string()),
-            Examined::NotAFile => return self.trouble(&path, "not a regular file"),
-            Examined::Own => return,
-            // It is considered beside what else is there.
-            Examined::Known => return,
+            Examined::Failed(error) => {
+                self.trouble(&path, &error.to_string());
+                return Ok(());
+            }
+            Examined::NotAFile => {
+                self.trouble(&path, "not a regular file");
+                return Ok(());
+            }
+            // What is known is considered beside what else is there.
+            Examined::Own | Examined::Known => return Ok(()),
             Examined::Asleep {
                 record,
                 places,
@@ -93,11 +103,15 @@ impl FileSource {
                 displaced,
                 decision,
             } => {
-                let after = self.add_displaced(displaced);
+                let mut after = self.add_displaced(displaced, None);
+                if let (Some(old), Decision::Read(adopted)) = (after, &decision) {
+                    after = Some(self.take_in_missed(&path, &adopted.found, old).await?);
+                }
                 self.decided(decision, &candidate, after, alias);
             }
         }
         self.relief(&candidate.path);
+        Ok(())
     }
 
     /// Does what was decided on a file.
@@ -195,9 +209,10 @@ impl FileSource {
         candidate: &Match,
         after: Option<GenerationId>,
     ) -> Result<(), SourceError> {
-        let after = match after {
+        let displaced = self.take_in_displaced(&found, after).await?;
+        let after = match displaced.or(after) {
             Some(old) => Some(self.take_in_missed(&candidate.path, &found, old).await?),
-            None => self.take_in_displaced(&found).await?,
+            None => None,
         };
         let living = self.living(&candidate.path);
         let start = first_start(self.start(), self.ignore_older(), &found);
@@ -210,25 +225,32 @@ impl FileSource {
         Ok(())
     }
 
-    /// Takes in the copies of known streams whose inode the found file has, but not their content.
+    /// Takes in the copies of known streams whose inode the found file has, but not their content;
+    /// they are read behind `after`.
     async fn take_in_displaced(
         &mut self,
         found: &Found,
+        after: Option<GenerationId>,
     ) -> Result<Option<GenerationId>, SourceError> {
         let found = found.clone();
         let displaced = self
             .with_registry(move |registry| registry.displaced(&found))
             .await
             .map_err(SourceError::Io)?;
-        Ok(self.add_displaced(displaced))
+        Ok(self.add_displaced(displaced, after))
     }
 
-    /// Adds what must be read before a file, oldest first. Returns the last of it.
-    fn add_displaced(&mut self, displaced: Vec<Adopted>) -> Option<GenerationId> {
+    /// Adds what must be read before a file and behind `after`, oldest first. Returns the last of
+    /// it.
+    fn add_displaced(
+        &mut self,
+        displaced: Vec<Adopted>,
+        after: Option<GenerationId>,
+    ) -> Option<GenerationId> {
         let until = Instant::now() + self.config.rotate_grace;
         let mut last = None;
         for adopted in displaced {
-            let id = self.add_awake(adopted, last);
+            let id = self.add_awake(adopted, last.or(after));
             if let Some(generation) = self.generations.get_mut(&id) {
                 generation.phase = Phase::Replaced { until };
             }
@@ -237,9 +259,9 @@ impl FileSource {
         last
     }
 
-    /// Takes in generations that came after `old` and were renamed away without being seen.
-    /// Returns the last one, behind which the present file is read.
-    async fn take_in_missed(
+    /// Takes in generations that came after `old` and were renamed away, or copied and truncated,
+    /// without being seen. Returns the last one, behind which the present file is read.
+    pub(super) async fn take_in_missed(
         &mut self,
         path: &Path,
         present: &Found,
@@ -249,12 +271,13 @@ impl FileSource {
             return Ok(old);
         };
         let (old_file, location) = (generation.file.clone(), generation.location());
-        let mut known: HashSet<Inode> = self.by_inode.keys().copied().collect();
-        known.insert(present.inode);
-        let at = path.to_owned();
+        let known: HashSet<Inode> = self.by_inode.keys().copied().collect();
+        let (at, present) = (path.to_owned(), present.clone());
         let find = on_pool(move || {
             let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
-            Ok(handle.map_or_else(Vec::new, |handle| find_missed(&at, &handle, &known)))
+            Ok(handle.map_or_else(Vec::new, |handle| {
+                find_missed(&at, &handle, &present, &known)
+            }))
         });
         let missed = find.await.map_err(SourceError::Io)?;
         let until = Instant::now() + self.config.rotate_grace;
@@ -269,7 +292,7 @@ impl FileSource {
                 info!(
                     source = %self.common.name, path = %path.display(),
                     moved_to = %shown.display(),
-                    "file came and was renamed unseen: it is read in its turn"
+                    "file came and was renamed or copied unseen: it is read in its turn"
                 );
                 last = self.add_awake(*adopted, Some(last));
                 if let Some(generation) = self.generations.get_mut(&last) {
