@@ -9,6 +9,7 @@
 mod config;
 mod crash;
 mod file_sink;
+mod files;
 mod http_sink;
 mod isolation;
 mod network;

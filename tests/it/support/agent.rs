@@ -203,6 +203,17 @@ impl Agent {
         });
     }
 
+    /// Waits until SIGTERM makes it end in good order.
+    #[track_caller]
+    pub(crate) fn wait_listening(&self) {
+        within("logweir to listen to signals", PATIENCE, || {
+            let status = self.proc("status");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = u64::from_str_radix(caught?.trim(), 16).expect("a mask");
+            (caught & (1 << (Signal::TERM.as_raw() - 1)) != 0).then_some(())
+        });
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
@@ -249,15 +260,34 @@ impl Agent {
     /// The most memory of its own that was ever resident, in KiB: without the pages of the program
     /// file, of which a debug build has ten times as many as a release.
     pub(crate) fn peak_kib(&self) -> u64 {
-        let status = self.proc("status");
-        let kib = |key: &str| -> u64 {
-            let value = status.lines().find_map(|line| line.strip_prefix(key));
-            let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
-            value
-                .and_then(|value| value.parse().ok())
-                .expect("logweir runs")
+        self.kib("VmHWM:").saturating_sub(self.kib("RssFile:"))
+    }
+
+    /// The memory of its own that is resident now, in KiB; of an optimized build with the pages of
+    /// the program file.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let file = if cfg!(debug_assertions) {
+            self.kib("RssFile:")
+        } else {
+            0
         };
-        kib("VmHWM:").saturating_sub(kib("RssFile:"))
+        self.kib("VmRSS:").saturating_sub(file)
+    }
+
+    fn kib(&self, key: &str) -> u64 {
+        let status = self.proc("status");
+        let value = status.lines().find_map(|line| line.strip_prefix(key));
+        let value = value.and_then(|value| value.trim().strip_suffix(" kB"));
+        value
+            .and_then(|value| value.parse().ok())
+            .expect("logweir runs")
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .expect("logweir runs")
+            .count()
     }
 
     /// Processor time used so far.
@@ -283,6 +313,15 @@ impl Agent {
             let cpu = self.cpu();
             quiet.look(cpu).then_some(cpu)
         })
+    }
+
+    /// Waits until `event`, or until it does no work any more.
+    #[track_caller]
+    pub(crate) fn wait_idle_or(&self, event: impl Fn() -> bool) {
+        let mut quiet = Quiet::default();
+        within("logweir to be idle", 3 * PATIENCE, || {
+            (event() || quiet.look(self.cpu())).then_some(())
+        });
     }
 
     /// Waits until it ended, or does no work any more.

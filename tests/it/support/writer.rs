@@ -1,8 +1,9 @@
 //! Writes numbered lines into a file the way careless programs do, in a thread or a process.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::oracle::line;
 use super::rng::Rng;
-use super::wait::pass;
+use super::rotation::{self, Next, Opened, Rotation};
+use super::wait::{pass, within};
 
 /// What is written, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,34 +34,24 @@ pub(crate) struct Plan {
     pub(crate) torn: bool,
     /// What happens to the file meanwhile.
     pub(crate) rotation: Rotation,
-}
-
-/// What happens to the file, each time after so many lines and never after the last one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Rotation {
-    /// Nothing.
-    None,
-    /// `app.log` becomes `app.log.1`, which became `app.log.2`; all are kept.
-    Rename { every: u64 },
-    /// As `Rename`, but by a copy, and the file itself is truncated.
-    CopyTruncate { every: u64 },
-    /// The file is deleted and made anew.
-    Recreate { every: u64 },
-}
-
-impl Rotation {
-    fn every(self) -> u64 {
-        match self {
-            Self::None => u64::MAX,
-            Self::Rename { every } | Self::CopyTruncate { every } | Self::Recreate { every } => {
-                every
-            }
-        }
-    }
+    /// How the file is opened.
+    pub(crate) opened: Opened,
+    /// How long nothing is at the path after a rotation.
+    pub(crate) gap_ms: u64,
+    /// So many lines of `writer + 1` go to the old file after each rotation, while new lines go to
+    /// the new one already.
+    pub(crate) late_lines: u64,
+    /// The copy that is made of the file. The writer waits until its first line is in there: what was
+    /// rotated before a file's first sight is nobody's. And before a rotation deletes bytes it waits
+    /// until the first of them are in there: then they are being read, however slow the machine is.
+    pub(crate) copy: Option<PathBuf>,
 }
 
 /// Carries a [`Plan`] to the process that writes.
 const PLAN: &str = "LOGWEIR_TEST_WRITER";
+
+/// How long a writer waits for a copy before it gives up.
+const COPY_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Plan {
     /// Whole lines of 120 bytes without rotation, by writer 1, as fast as it goes.
@@ -73,6 +65,10 @@ impl Plan {
             per_second: 0,
             torn: false,
             rotation: Rotation::None,
+            opened: Opened::ToAppend,
+            gap_ms: 0,
+            late_lines: 0,
+            copy: None,
         }
     }
 
@@ -84,6 +80,16 @@ impl Plan {
             text.push('\n');
         }
         text
+    }
+
+    /// What is written by whom, as [`super::Oracle::report`] takes it.
+    pub(crate) fn written(&self) -> Vec<(u32, u64)> {
+        let turns = (self.n_lines.max(1) - 1) / self.rotation.every();
+        let late = (self.writer + 1, turns * self.late_lines);
+        let all = [(self.writer, self.n_lines), late];
+        all.into_iter()
+            .filter(|(_, n_lines)| *n_lines > 0)
+            .collect()
     }
 
     /// Writes in a thread.
@@ -104,30 +110,14 @@ impl Plan {
             .expect("starts a writer")
     }
 
+    /// As [`Plan::process`], and it does not outlive the test.
+    pub(crate) fn start(&self) -> Writer {
+        Writer(self.process())
+    }
+
     /// Writes everything now.
     pub(crate) fn write(&self) {
-        let mut rng = Rng::seeded(u64::from(self.writer));
-        let mut file = open(&self.path);
-        let mut pending = Vec::new();
-        let start = Instant::now();
-        for done in 0..self.n_lines {
-            if done > 0 && done.is_multiple_of(self.rotation.every()) {
-                file.write_all(&pending).expect("writes test lines");
-                pending.clear();
-                file = rotate(&self.path, file, self.rotation);
-            }
-            if let Some(due) = self.turn(done) {
-                flush(&mut file, &mut pending, self.torn.then_some(&mut rng));
-                pass(due.saturating_sub(start.elapsed()));
-            }
-            pending
-                .extend_from_slice(line(self.writer, self.from + done, self.line_bytes).as_bytes());
-            pending.push(b'\n');
-            if pending.len() >= 32 << 10 {
-                flush(&mut file, &mut pending, self.torn.then_some(&mut rng));
-            }
-        }
-        file.write_all(&pending).expect("writes test lines");
+        Writing::new(self).run();
     }
 
     /// When the line after `done` others is due, where it begins one of fifty bursts a second: the
@@ -139,57 +129,186 @@ impl Plan {
     }
 }
 
-/// Writes what is pending; torn: all but the last few bytes, which wait for the next call.
-fn flush(file: &mut File, pending: &mut Vec<u8>, torn: Option<&mut Rng>) {
-    let kept = torn
-        .map_or(0, |rng| rng.below(0..100) as usize)
-        .min(pending.len());
-    let rest = pending.split_off(pending.len() - kept);
-    file.write_all(pending).expect("writes test lines");
-    *pending = rest;
-}
+/// A process that writes; killed when dropped.
+pub(crate) struct Writer(Child);
 
-fn open(path: &Path) -> File {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .expect("opens a test log")
-}
-
-fn rotate(path: &Path, mut file: File, rotation: Rotation) -> File {
-    match rotation {
-        Rotation::None => return file,
-        Rotation::Rename { .. } => {
-            shift(path);
-            fs::rename(path, numbered(path, 1)).expect("renames a test log");
-        }
-        Rotation::CopyTruncate { .. } => {
-            shift(path);
-            fs::copy(path, numbered(path, 1)).expect("copies a test log");
-            file.set_len(0).expect("truncates a test log");
-            file.seek(SeekFrom::Start(0)).expect("rewinds a test log");
-            return file;
-        }
-        Rotation::Recreate { .. } => fs::remove_file(path).expect("deletes a test log"),
+impl Writer {
+    /// How it ended: true where it wrote everything. `None` while it writes.
+    pub(crate) fn ended(&mut self) -> Option<bool> {
+        let status = self.0.try_wait().expect("waits for a writer");
+        status.map(|status| status.success())
     }
-    open(path)
-}
 
-/// Makes room for a new `.1`.
-fn shift(path: &Path) {
-    let last = (1..)
-        .find(|&n| !numbered(path, n).exists())
-        .expect("numbers do not end");
-    for n in (1..last).rev() {
-        fs::rename(numbered(path, n), numbered(path, n + 1)).expect("renames a test log");
+    /// Waits until it wrote everything.
+    #[track_caller]
+    pub(crate) fn wait(mut self, limit: Duration) {
+        let good = within("the end of the writer", limit, || self.ended());
+        assert!(good, "the writer failed");
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // An `Err` is a process that ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-fn numbered(path: &Path, n: usize) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{n}"));
-    PathBuf::from(name)
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A [`Plan`] on its way.
+struct Writing<'a> {
+    plan: &'a Plan,
+    file: File,
+    pending: Vec<u8>,
+    rng: Rng,
+    /// Bytes written so far, and before each generation that still has a file.
+    written: u64,
+    begun: VecDeque<u64>,
+    turns: u64,
+    /// The old file, and how many lines it still gets.
+    late: Option<(File, u64)>,
+    late_number: u64,
+}
+
+impl<'a> Writing<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            file: rotation::first(&plan.path, plan.rotation, plan.opened),
+            pending: Vec::new(),
+            rng: Rng::seeded(u64::from(plan.writer)),
+            written: 0,
+            begun: VecDeque::from([0]),
+            turns: 0,
+            late: None,
+            late_number: 0,
+        }
+    }
+
+    fn run(mut self) {
+        let plan = self.plan;
+        let start = Instant::now();
+        for done in 0..plan.n_lines {
+            if done > 0 && done.is_multiple_of(plan.rotation.every()) {
+                self.rotate();
+            }
+            if let Some(due) = plan.turn(done) {
+                self.flush();
+                pass(due.saturating_sub(start.elapsed()));
+            }
+            let text = line(plan.writer, plan.from + done, plan.line_bytes);
+            self.pending.extend_from_slice(text.as_bytes());
+            self.pending.push(b'\n');
+            self.write_late(1);
+            if done == 0 {
+                self.flush_all();
+                self.wait_for_copy(1);
+            }
+            if self.pending.len() >= 32 << 10 {
+                self.flush();
+            }
+        }
+        self.write_late(u64::MAX);
+        self.flush_all();
+    }
+
+    /// Writes what is pending; torn: all but the last few bytes, which wait for the next call.
+    fn flush(&mut self) {
+        let most = if self.plan.torn {
+            self.rng.below(0..100)
+        } else {
+            0
+        };
+        let kept = usize::try_from(most)
+            .expect("small")
+            .min(self.pending.len());
+        let rest = self.pending.split_off(self.pending.len() - kept);
+        self.flush_all();
+        self.pending = rest;
+    }
+
+    fn flush_all(&mut self) {
+        self.file
+            .write_all(&self.pending)
+            .expect("writes test lines");
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+    }
+
+    fn rotate(&mut self) {
+        let plan = self.plan;
+        self.write_late(u64::MAX);
+        self.flush_all();
+        self.wait_before_erasing();
+        self.turns += 1;
+        match plan.rotation.turn(&plan.path, self.turns) {
+            Next::Same => return,
+            Next::Truncated => rotation::truncate(&mut self.file, plan.opened),
+            Next::Anew => {
+                pass(Duration::from_millis(plan.gap_ms));
+                let new = rotation::open(&plan.path, plan.opened);
+                let old = std::mem::replace(&mut self.file, new);
+                self.late = (plan.late_lines > 0).then_some((old, plan.late_lines));
+            }
+        }
+        self.begun.push_back(self.written);
+        if let Some(keep) = plan.rotation.keeps() {
+            while self.begun.len() > keep + 1 {
+                self.begun.pop_front();
+            }
+        }
+    }
+
+    /// Waits until the copy has the first lines of what the next rotation deletes, or all of it
+    /// where an open handle does not keep it.
+    fn wait_before_erasing(&self) {
+        let Some(keep) = self.plan.rotation.keeps() else {
+            return;
+        };
+        if self.begun.len() <= keep {
+            return;
+        }
+        self.wait_for_copy(match self.plan.rotation.erases() {
+            true => self.written,
+            false => self.begun.front().map_or(0, |begun| begun + 1),
+        });
+    }
+
+    fn wait_for_copy(&self, len: u64) {
+        let Some(copy) = &self.plan.copy else {
+            return;
+        };
+        within("the lines in the copy", COPY_PATIENCE, || {
+            let there = std::fs::metadata(copy).map_or(0, |meta| meta.len());
+            (there >= len).then_some(())
+        });
+    }
+
+    /// Writes up to so many of the lines that the old file still gets.
+    fn write_late(&mut self, most: u64) {
+        let Some((old, left)) = &mut self.late else {
+            return;
+        };
+        let now = most.min(*left);
+        for _ in 0..now {
+            let text = line(self.plan.writer + 1, self.late_number, self.plan.line_bytes);
+            writeln!(old, "{text}").expect("writes test lines");
+            self.late_number += 1;
+        }
+        *left -= now;
+        if *left == 0 {
+            self.late = None;
+        }
+    }
 }
 
 mod tests {
