@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::Exit;
+use super::connect::reach;
 use crate::config::{
     Color, Config, ConfigInput, Environment, LoadOptions, ProcessEnvironment, References, load,
 };
@@ -22,6 +24,17 @@ pub(super) struct CheckOptions {
     pub warnings: Warnings,
     /// Whether the findings are coloured.
     pub color: Color,
+    /// What is reached; `--connect` reaches everything.
+    pub connect: Connect,
+}
+
+/// What is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connect {
+    /// Nothing: only the configuration is looked at.
+    Nothing,
+    /// Every source and every sink.
+    Everything,
 }
 
 /// What warnings do to the exit code.
@@ -61,10 +74,34 @@ fn report(
                 writeln!(out, "warnings are denied")?;
                 return Ok(EXIT_CONFIG);
             }
+            if options.connect == Connect::Everything {
+                let n_bad = connect(&config, out)?;
+                if n_bad > 0 {
+                    writeln!(out, "{n_bad} cannot be used")?;
+                    return Ok(Exit::Unavailable as u8);
+                }
+            }
             writeln!(out, "{}", summary(&config))?;
             Ok(0)
         }
     }
+}
+
+/// Reaches everything; returns how many cannot be.
+fn connect(config: &Config, out: &mut dyn Write) -> io::Result<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let findings = runtime.block_on(reach(config));
+    // A look-up of a name that hangs must not keep the process.
+    runtime.shutdown_background();
+    for finding in &findings {
+        match finding {
+            Ok(line) => writeln!(out, "ok: {line}")?,
+            Err(line) => writeln!(out, "bad: {line}")?,
+        }
+    }
+    Ok(findings.iter().filter(|it| it.is_err()).count())
 }
 
 fn summary(config: &Config) -> String {
@@ -89,6 +126,7 @@ mod tests {
             references: References::Placeholders,
             warnings,
             color: Color::Never,
+            connect: Connect::Nothing,
         };
         let mut out = Vec::new();
         let code = report(&options, &ProcessEnvironment, &mut out).unwrap();
@@ -137,6 +175,7 @@ mod tests {
             references: References::Resolve,
             warnings: Warnings::Allow,
             color: Color::Never,
+            connect: Connect::Nothing,
         };
         let mut out = Vec::new();
 

@@ -1,6 +1,7 @@
 //! The command line: definitions, one file per command, and exit codes.
 
 mod check;
+mod connect;
 mod demo;
 mod network;
 mod output;
@@ -60,6 +61,9 @@ struct CheckArgs {
     /// Fail on warnings, too
     #[arg(long)]
     deny_warnings: bool,
+    /// Reach every source and every sink, and say what is wrong
+    #[arg(long, conflicts_with = "no_env")]
+    connect: bool,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +141,11 @@ pub fn main() -> ExitCode {
                 check::Warnings::Allow
             },
             color: stderr_color(),
+            connect: if args.connect {
+                check::Connect::Everything
+            } else {
+                check::Connect::Nothing
+            },
         }),
     }
 }

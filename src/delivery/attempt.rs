@@ -20,9 +20,30 @@ pub(super) struct Shared<S> {
     pub(super) name: Arc<str>,
     pub(super) backoff: Mutex<Backoff>,
     pub(super) outage: Mutex<Option<Instant>>,
+    pub(super) refusals: Mutex<Refusals>,
     pub(super) dead_letter: Option<DeadLetter>,
     pub(super) counters: Arc<SinkCounters>,
     pub(super) draining: CancellationToken,
+}
+
+/// When refusals were last said: each line of a bad batch can be one, and all have the same reason.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Refusals {
+    /// The number of refused lines to be said now; `None` while the last word is fresh.
+    fn due(&mut self, lines: u64, now: Instant) -> Option<u64> {
+        const INTERVAL: Duration = Duration::from_secs(5);
+        self.unsaid += lines;
+        if self.said.is_some_and(|said| now < said + INTERVAL) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 /// Encodes a job's payload, off the async threads where it is large: it begins at once, whether or
@@ -210,11 +231,14 @@ impl<S: Sink> Shared<S> {
             self.wait(&SinkError::Paused { cause }).await;
         }
         self.counters.rejected.add(lines);
-        let (status, reason) = (first.status, &first.reason);
-        warn!(
-            sink = %self.name, status, lines, reason,
-            dead_letter = %dead_letter.path().display(), "refused for good"
-        );
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = refusals.due(lines, Instant::now()) {
+            let (status, reason) = (first.status, &first.reason);
+            warn!(
+                sink = %self.name, status, lines, reason,
+                dead_letter = %dead_letter.path().display(), "refused for good"
+            );
+        }
         Ok(())
     }
 

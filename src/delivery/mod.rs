@@ -116,6 +116,7 @@ pub async fn run<S: Sink>(
         name: settings.name,
         backoff: Mutex::new(settings.backoff),
         outage: Mutex::new(None),
+        refusals: Mutex::default(),
         dead_letter: settings.dead_letter,
         counters: settings.counters,
         draining: settings.draining,

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod config;
+mod probe;
 mod protocol;
 mod request;
 
@@ -15,6 +16,7 @@ use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderV
 use tracing::warn;
 
 pub use config::{HttpConfig, Retry};
+pub use probe::probe;
 pub use protocol::Protocol;
 
 use super::body::Bodies;

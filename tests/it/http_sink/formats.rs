@@ -15,7 +15,7 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     /// What the sink's table holds beside the URL.
     pub(super) keys: &'static str,
-    path: &'static str,
+    pub(super) path: &'static str,
     /// What the request is sent to.
     target: &'static str,
     content_type: &'static str,

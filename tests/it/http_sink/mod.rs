@@ -2,8 +2,12 @@
 
 mod answers;
 mod connection;
+mod credentials;
 mod elastic;
 mod formats;
+mod front;
+mod judges;
+mod probe;
 mod refusals;
 mod request;
 

@@ -1,7 +1,7 @@
 //! Network sources against servers, their own and others': cut, killed, flooded and refused.
 
 mod demo;
-mod peer;
+pub(crate) mod peer;
 mod pipe;
 mod pressure;
 mod server;
@@ -30,7 +30,7 @@ fn records(ndjson: &[u8]) -> Vec<Value> {
 }
 
 /// What follows `word` on the lines of a peer's log that begin with it.
-fn logged(dir: &Dir, word: &str) -> Vec<String> {
+pub(crate) fn logged(dir: &Dir, word: &str) -> Vec<String> {
     let log = String::from_utf8(dir.read("log")).expect("the log is text");
     let end = log.rfind('\n').map_or(0, |last| last + 1);
     let lines = log[..end].lines();

@@ -15,10 +15,10 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/net");
 /// The Python that has the packages of tests/requirements.txt.
 ///
 /// `None` where there is none, which is said loudly, and is a failure in CI.
-pub(super) fn python(test: &str) -> Option<&'static str> {
+pub(crate) fn python(test: &str) -> Option<&'static str> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let program = "import aiohttp, sys, websockets; print(sys.executable)";
+        let program = "import aiohttp, opentelemetry.proto, sys, websockets; print(sys.executable)";
         let output = Command::new("python3").args(["-c", program]).output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
@@ -35,14 +35,14 @@ pub(super) fn python(test: &str) -> Option<&'static str> {
 }
 
 /// A port that only our servers can listen on, and that refuses while none does.
-pub(super) struct Port {
+pub(crate) struct Port {
     number: u16,
     _held: OwnedFd,
 }
 
 impl Port {
     /// Takes a free port.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)
             .expect("makes a socket");
         // Whoever listens sets this, too; others cannot take the port.
@@ -57,18 +57,18 @@ impl Port {
         }
     }
 
-    pub(super) fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         self.number
     }
 }
 
 /// A running server; killed when dropped.
-pub(super) struct Peer(Child);
+pub(crate) struct Peer(Child);
 
 impl Peer {
     /// `python SCRIPT PORT DIR ARGS…`, once it listens.
     #[track_caller]
-    pub(super) fn start(python: &str, script: &str, port: &Port, dir: &Dir, args: &[&str]) -> Self {
+    pub(crate) fn start(python: &str, script: &str, port: &Port, dir: &Dir, args: &[&str]) -> Self {
         let before = logged(dir, "ready").len();
         let child = Command::new(python)
             .arg(format!("{SCRIPTS}/{script}"))
@@ -85,7 +85,7 @@ impl Peer {
     }
 
     /// `kill -9`, and waits until it is gone.
-    pub(super) fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self);
     }
 }

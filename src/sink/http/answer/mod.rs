@@ -53,6 +53,7 @@ pub(super) fn read(protocol: Protocol, answer: &Answer, lines: u64) -> Result<St
         (200..=299, _) => return inside(protocol, answer, lines),
         (300..=399, _) => SinkError::Paused { cause },
         (401 | 403 | 404 | 407, _) => SinkError::Paused { cause },
+        (400, _) if is_about_tls(&answer.body) => SinkError::Paused { cause },
         (413, _) => SinkError::TooLarge { cause },
         (408 | 429 | 502..=504, _) => retryable(cause),
         // The only ones that OTLP allows to be retried are above.
@@ -72,6 +73,19 @@ pub(super) fn read(protocol: Protocol, answer: &Answer, lines: u64) -> Result<St
         }
         _ => SinkError::Rejected { status, cause },
     })
+}
+
+/// nginx answers 400 to a client that shows no certificate, a wrong one, or no TLS at all (its inner
+/// codes 495 to 497): the set-up is to blame, not the lines.
+fn is_about_tls(body: &[u8]) -> bool {
+    let pages: [&[u8]; 3] = [
+        b"No required SSL certificate was sent",
+        b"The SSL certificate error",
+        b"The plain HTTP request was sent to HTTPS port",
+    ];
+    let begins = &body[..body.len().min(4 * REASON_CHARS_MAX)];
+    let mut pages = pages.into_iter();
+    pages.any(|page| memchr::memmem::find(begins, page).is_some())
 }
 
 /// Looks into an answer that says 2xx.

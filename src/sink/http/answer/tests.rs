@@ -144,6 +144,15 @@ fn statuses_that_protocols_read_differently() {
 }
 
 #[test]
+fn a_400_about_tls_is_a_mistake_of_the_set_up() {
+    for protocol in PROTOCOLS {
+        let page = "<html><body>No required SSL certificate was sent</body></html>";
+
+        assert_eq!(meaning(&read(protocol, &answer(400, page), 3)), "pause");
+    }
+}
+
+#[test]
 fn retry_after_goes_with_what_is_retried() {
     let after = |result| match result {
         Err(SinkError::Retryable { after, .. }) => after,

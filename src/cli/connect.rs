@@ -1,0 +1,159 @@
+//! `logweir check --connect`: reaches every sink and every source, and says in one line each how it
+//! went.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::join_all;
+use reqwest::StatusCode;
+use rustix::fs::{Access, access};
+
+use crate::config::Config;
+use crate::http::{ClientOptions, Credentials, Tls, chain, client, describe_status};
+use crate::secret::shown_url;
+use crate::sink::http::probe;
+use crate::sink::{SinkConfig, SinkKind};
+use crate::source::{SourceConfig, SourceKind};
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was found out about one place: a line, good or bad.
+type Finding = Result<String, String>;
+
+/// Reaches everything at once; the lines are in the order of the configuration, sources first.
+pub(super) async fn reach(config: &Config) -> Vec<Finding> {
+    let sources = join_all(config.sources.iter().map(source));
+    let sinks = join_all(config.sinks.iter().map(sink));
+    let (sources, sinks) = tokio::join!(sources, sinks);
+    let state = named("state", &config.agent.state.display().to_string(), {
+        writable(&config.agent.state)
+    });
+    sources.into_iter().chain(sinks).chain([state]).collect()
+}
+
+async fn sink(sink: &SinkConfig) -> Finding {
+    let subject = format!("sink `{}`", sink.name);
+    match &sink.kind {
+        SinkKind::Stdout => named(&subject, "stdout", Ok("nothing to reach".to_owned())),
+        SinkKind::File(file) => {
+            let parent = file.path.parent().unwrap_or(Path::new("."));
+            let found = match std::fs::metadata(&file.path) {
+                Ok(_) => may(&file.path, Access::WRITE_OK),
+                Err(_) => writable(parent),
+            };
+            named(&subject, &file.path.display().to_string(), found)
+        }
+        SinkKind::Http(http) => {
+            let found = tokio::time::timeout(PATIENCE, probe(http)).await;
+            let found = found.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
+            named(&subject, &shown_url(&http.url), found)
+        }
+    }
+}
+
+async fn source(source: &SourceConfig) -> Finding {
+    let subject = format!("source `{}`", source.name);
+    match &source.kind {
+        SourceKind::File(files) => {
+            let found = files.paths.iter().map(|path| readable(path));
+            let found: Result<Vec<String>, String> = found.collect();
+            let shown = files.paths.join(", ");
+            named(&subject, &shown, found.map(|all| all.join(", ")))
+        }
+        SourceKind::Stdin(_) => named(&subject, "stdin", Ok("nothing to reach".to_owned())),
+        SourceKind::Stream(stream) => {
+            let url = &stream.url;
+            let found = ask(url, &stream.tls, &stream.credentials).await;
+            let found = found.and_then(|status| match status {
+                StatusCode::NOT_FOUND => Err(describe_status(404, "")),
+                status => Ok(reached(status)),
+            });
+            named(&subject, &shown_url(url), found)
+        }
+        SourceKind::WebSocket(socket) => {
+            // A plain request: who asks is looked at before it turns out to be no upgrade.
+            let url = socket.url.replacen("ws", "http", 1);
+            let found = ask(&url, &socket.tls, &socket.credentials).await;
+            named(&subject, &shown_url(&socket.url), found.map(reached))
+        }
+    }
+}
+
+fn named(subject: &str, place: &str, found: Finding) -> Finding {
+    let line = |text: String| format!("{subject}: {place}: {text}");
+    found.map(line).map_err(line)
+}
+
+fn reached(status: StatusCode) -> String {
+    format!("reached: GET is answered by {}", status.as_u16())
+}
+
+/// Asks for a response and drops it once its head is there.
+async fn ask(url: &str, tls: &Tls, credentials: &Credentials) -> Result<StatusCode, String> {
+    let client = client(url, ClientOptions::new(tls, PATIENCE));
+    let client = client.map_err(|error| format!("cannot be used: {error}"))?;
+    let headers = credentials.headers();
+    let headers = headers.map_err(|error| format!("cannot be used: {error}"))?;
+    let asking = client.get(url).headers(headers).send();
+    let response = tokio::time::timeout(PATIENCE, asking).await;
+    let response = response.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+    let response = response.map_err(|error| {
+        let error = error.without_url();
+        format!("cannot be reached: {}", chain(&error))
+    })?;
+    let status = response.status();
+    match status.as_u16() {
+        401 | 403 | 407 | 500..=599 => Err(describe_status(status.as_u16(), "")),
+        _ => Ok(status),
+    }
+}
+
+/// Looks whether a path can be read now; a pattern only names what may come.
+fn readable(path: &str) -> Finding {
+    let found = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => std::fs::read_dir(path).map(|_| "a directory"),
+        // A FIFO would wait for a writer.
+        Ok(found) if !found.is_file() => Ok("no regular file"),
+        Ok(_) => File::open(path).map(|_| "readable"),
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(what) => Ok(what.to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_pattern = path.contains(['*', '?', '[', '{']);
+            let what = if is_pattern {
+                "a pattern"
+            } else {
+                "not there yet"
+            };
+            Ok(what.to_owned())
+        }
+        Err(error) => Err(format!("{path} cannot be read: {error}")),
+    }
+}
+
+/// Looks whether a folder, or the nearest one above it that exists, can be written to.
+fn writable(folder: &Path) -> Finding {
+    let mut there = folder;
+    while !there.exists() {
+        there = match there.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+    }
+    may(there, Access::WRITE_OK | Access::EXEC_OK)
+}
+
+fn may(path: &Path, what: Access) -> Finding {
+    match access(path, what) {
+        Ok(()) => Ok("writable".to_owned()),
+        Err(error) => Err(format!(
+            "{} cannot be written to: {}",
+            path.display(),
+            io::Error::from(error)
+        )),
+    }
+}
