@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,9 @@ use crate::encoding::{Encoder, Format};
 use crate::framing::CHUNK_BYTES;
 use crate::http::ClientError;
 use crate::notes::Notes;
+use crate::outputs::OwnFiles;
 use crate::queue::{Queue, Receiver, bounded};
-use crate::sink::file::FileSink;
+use crate::sink::file::{FileSink, Reopen, Surroundings};
 use crate::sink::http::HttpSink;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{SinkConfig, SinkKind};
@@ -50,6 +51,8 @@ pub struct Plan {
     pub turns: Turns,
     /// Who is told about connections.
     pub notes: Notes,
+    /// Asks for outputs to be opened anew.
+    pub reopen: Reopen,
 }
 
 /// What it means that every source failed its first attempt.
@@ -136,6 +139,8 @@ type Attempts = FuturesUnordered<oneshot::Receiver<Result<(), String>>>;
 struct Agent {
     plan: Plan,
     checkpoints: Checkpoints,
+    /// What this process writes.
+    own_files: Arc<OwnFiles>,
     /// Stops the sources.
     stop: CancellationToken,
     /// Cuts back-off short: each delivery has one attempt left.
@@ -157,6 +162,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
         None => Checkpoints::none(),
     };
     let mut agent = Agent {
+        own_files: Arc::new(own_files(&plan)),
         plan,
         checkpoints,
         stop: CancellationToken::new(),
@@ -216,8 +222,14 @@ impl Agent {
                 self.deliveries.spawn(async move { (name, delivery.await) });
             }
             SinkKind::File(config) => {
-                let checkpoints = self.checkpoints.clone();
-                let file = FileSink::open(name.clone(), config.clone(), encoder, checkpoints);
+                let surroundings = Surroundings {
+                    name: name.clone(),
+                    host: self.plan.host.clone(),
+                    checkpoints: self.checkpoints.clone(),
+                    own_files: Arc::clone(&self.own_files),
+                    reopen: self.plan.reopen.clone(),
+                };
+                let file = FileSink::open(config.clone(), encoder, surroundings);
                 let delivery = delivery::run(file, receiver, settings);
                 self.deliveries.spawn(async move { (name, delivery.await) });
             }
@@ -272,7 +284,6 @@ impl Agent {
     }
 
     fn start_sources(&mut self, queues: HashMap<Arc<str>, (Queue, SinkConfig)>) {
-        let own_files: Arc<[PathBuf]> = own_files(&self.plan, queues.values().map(|(_, it)| it));
         let mut started = Vec::new();
         for config in std::mem::take(&mut self.plan.sources) {
             let fed = queues
@@ -287,7 +298,7 @@ impl Agent {
                 outlets,
                 checkpoints: self.checkpoints.clone(),
                 counters,
-                own_files: Arc::clone(&own_files),
+                own_files: Arc::clone(&self.own_files),
                 notes: self.plan.notes.clone(),
                 first_attempt,
                 shutdown: self.stop.clone(),
@@ -452,19 +463,17 @@ fn outlet(queue: &Queue, sink: &SinkConfig) -> Outlet {
     }
 }
 
-/// Paths that this process writes: sources must not read them.
-fn own_files<'a>(plan: &Plan, sinks: impl Iterator<Item = &'a SinkConfig>) -> Arc<[PathBuf]> {
-    let mut own: Vec<PathBuf> = plan.state.iter().cloned().collect();
-    for sink in sinks {
+/// What this process writes: sources must not read it.
+fn own_files(plan: &Plan) -> OwnFiles {
+    let mut own = OwnFiles::new(&plan.host);
+    plan.state.iter().for_each(|dir| own.add_path(dir));
+    for sink in &plan.sinks {
         match &sink.kind {
-            SinkKind::File(file) => own.push(file.path.clone()),
-            SinkKind::Http(http) => own.extend(http.dead_letter.clone()),
+            SinkKind::File(file) => own.add_template(&file.path, &sink.from),
+            SinkKind::Http(http) => http.dead_letter.iter().for_each(|it| own.add_path(it)),
             // Where stdout is redirected to a file that a pattern names.
-            SinkKind::Stdout => own.push(PathBuf::from("/proc/self/fd/1")),
+            SinkKind::Stdout => own.add_path(Path::new("/proc/self/fd/1")),
         }
     }
-    let absolute = own
-        .into_iter()
-        .map(|path| std::path::absolute(&path).unwrap_or(path));
-    absolute.collect()
+    own
 }

@@ -63,7 +63,7 @@
 //! config                                    TOML -> validated structs; every error at its place
 //! source/*   sink/*                         I/O shells around the layers below
 //! delivery                                  the retry loop; knows no concrete sink
-//! queue  checkpoint  http  notes  telemetry  random
+//! queue  checkpoint  outputs  http  notes  telemetry  random
 //! terminal                                  what records, notes and log share
 //! framing  filter  encoding  backoff        algorithms
 //! model  secret                             types
@@ -132,6 +132,7 @@ pub mod terminal;
 pub mod checkpoint;
 pub mod http;
 pub mod notes;
+pub mod outputs;
 pub mod queue;
 pub mod random;
 pub mod telemetry;

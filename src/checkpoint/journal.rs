@@ -149,8 +149,26 @@ pub struct Intent {
     pub end: u64,
     /// CRC-32 (IEEE) of the bytes.
     pub crc: u32,
+    /// Checksums of their first 1, 2, 4, 8 … bytes, as far as that is less than all of them. They
+    /// prove that what stands behind `start` after a torn write is ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<u32>,
+    /// What of the bytes can be read again, in order; `None`: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayable: Option<Vec<Span>>,
     /// Where the cursors stand once it is written.
     pub after: Vec<CursorRecord>,
+}
+
+/// A part of an intent's bytes that can be read again from its input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Where it begins, counted from the intent's start.
+    pub from: u64,
+    /// Where it ends.
+    pub to: u64,
+    /// Where its cursor stands behind it.
+    pub cursor: CursorRecord,
 }
 
 /// Which output file: by identity, not by path.
@@ -235,26 +253,50 @@ fn decode_line(line: &[u8]) -> Option<Record> {
 mod tests {
     use super::*;
 
-    fn records() -> Vec<Record> {
-        let in_file = Place::File {
-            offset: 1,
-            guard: 2,
-            mid_line: false,
-            ahead: None,
-        };
-        let cursor = |sink: &str, place| CursorRecord {
+    fn cursor(sink: &str, place: Place) -> CursorRecord {
+        CursorRecord {
             source: "app".into(),
             stream: "0123".into(),
             sink: sink.into(),
             place,
+        }
+    }
+
+    fn intent() -> Intent {
+        let at = |offset| {
+            cursor(
+                "a",
+                Place::File {
+                    offset,
+                    guard: 2,
+                    mid_line: false,
+                    ahead: None,
+                },
+            )
         };
-        let output = OutputId {
-            path: "/out".into(),
-            dev: 1,
-            ino: 2,
-            head_len: 0,
-            head_hash: 9,
-        };
+        Intent {
+            sink: "a".into(),
+            output: OutputId {
+                path: "/out".into(),
+                dev: 1,
+                ino: 2,
+                head_len: 0,
+                head_hash: 9,
+            },
+            start: 0,
+            end: 5,
+            crc: 1,
+            prefixes: vec![0, u32::MAX],
+            replayable: Some(vec![Span {
+                from: 0,
+                to: 3,
+                cursor: at(1),
+            }]),
+            after: vec![at(1)],
+        }
+    }
+
+    fn records() -> Vec<Record> {
         vec![
             Record::Begin(Begin {
                 boot: "b".into(),
@@ -291,14 +333,7 @@ mod tests {
                     },
                 ),
             ]),
-            Record::Intent(Intent {
-                sink: "a".into(),
-                output,
-                start: 0,
-                end: 5,
-                crc: 1,
-                after: vec![cursor("a", in_file)],
-            }),
+            Record::Intent(intent()),
             Record::Forget {
                 source: "app".into(),
                 stream: "0123".into(),
@@ -335,6 +370,20 @@ mod tests {
             records().len() + 1
         );
         assert_eq!(last_boot(&journal).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn an_intent_of_the_first_journals_is_understood() {
+        let json = br#"{"intent":{"sink":"a","output":{"path":"/o","dev":1,"ino":2,"head_len":0,"head_hash":9},"start":0,"end":5,"crc":1,"after":[]}}"#;
+        let line = format!("{:08x} ", crc32fast::hash(json)).into_bytes();
+
+        let records = intact(&[&line[..], json, b"\n"].concat());
+
+        let [Record::Intent(intent)] = &records[..] else {
+            panic!("{records:?}")
+        };
+        assert_eq!((intent.end, &intent.prefixes[..]), (5, &[][..]));
+        assert_eq!(intent.replayable, None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! covers. It knows nothing of files' contents or of collectors.
 
 mod journal;
+mod output;
 mod replay;
 mod state;
 mod store;
@@ -21,7 +22,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-pub use journal::{CursorRecord, Intent, OutputId, StreamRecord};
+pub use journal::{CursorRecord, Intent, OutputId, Span, StreamRecord};
+pub use output::{FoundOutput, HEAD_BYTES, find_output, read_head};
 pub use state::to_record;
 pub use store::OpenError;
 
@@ -45,9 +47,16 @@ struct Inner {
     pending: Mutex<HashMap<Arc<CursorKey>, Position>>,
     wake: Notify,
     /// Files whose data must be on disk before the journal that speaks of it.
-    covered: Mutex<Vec<Weak<File>>>,
+    covered: Mutex<Covered>,
     /// One fsync at a time.
     syncing: Mutex<()>,
+}
+
+/// Open outputs, and closed ones that the next fsync still has to cover.
+#[derive(Debug, Default)]
+struct Covered {
+    open: Vec<Weak<File>>,
+    closed: Vec<Arc<File>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -154,33 +163,41 @@ impl Checkpoints {
         self.append(vec![Record::Intent(intent)])
     }
 
-    /// The intents of a sink that may or may not have been carried out.
-    pub fn open_intents(&self, sink: &str) -> Vec<Intent> {
+    /// The last intent of a sink, which may or may not have been carried out, and whether every
+    /// position of it is reached.
+    pub fn last_intent(&self, sink: &str) -> Option<(Intent, bool)> {
+        let store = lock(self.0.store.as_ref()?);
+        let intent = store.state.intents.get(sink)?;
+        let settled = !intent.after.is_empty() && store.state.is_settled(intent);
+        Some((intent.clone(), settled))
+    }
+
+    /// Intents of a sink that a power cut may have left half-written, beside the last one.
+    pub fn unproved_intents(&self, sink: &str) -> Vec<Intent> {
         let Some(store) = &self.0.store else {
             return Vec::new();
         };
-        let store = lock(store);
-        let of_sink = store
-            .state
-            .intents
-            .values()
-            .filter(|intent| intent.sink == sink);
+        let mut store = lock(store);
+        let unproved = std::mem::take(&mut store.state.unproved);
+        let (of_sink, others) = unproved.into_iter().partition(|it| it.sink == sink);
+        store.state.unproved = others;
         of_sink
-            .filter(|intent| !store.state.is_settled(intent))
-            .cloned()
-            .collect()
     }
 
-    /// Adopts the positions of an intent that was carried out. Blocks for an append.
+    /// Adopts positions of lines that are in an output, where they lead forward. Blocks for an
+    /// append.
     ///
     /// # Errors
     /// The journal cannot be written.
-    pub fn adopt(&self, intent: &Intent) -> io::Result<()> {
-        let Some(store) = &self.0.store else {
+    pub fn adopt(&self, mut cursors: Vec<CursorRecord>) -> io::Result<()> {
+        if let Some(store) = &self.0.store {
+            let store = lock(store);
+            cursors.retain(|cursor| !store.state.is_reached(cursor));
+        }
+        if cursors.is_empty() {
             return Ok(());
-        };
-        let unreached = lock(store).state.unreached(intent);
-        self.append(vec![Record::At(unreached)])
+        }
+        self.append(vec![Record::At(cursors)])
     }
 
     /// Notes that a batch was settled. Never blocks: [`Checkpoints::run`] writes it.
@@ -196,7 +213,22 @@ impl Checkpoints {
 
     /// Has `file` fsynced before every fsync of the journal, for as long as it is open.
     pub fn cover(&self, file: &Arc<File>) {
-        lock(&self.0.covered).push(Arc::downgrade(file));
+        lock(&self.0.covered).open.push(Arc::downgrade(file));
+    }
+
+    /// Has a covered file that is closed now fsynced once more. Where many wait for that, it is
+    /// done at once. Blocks.
+    pub fn cover_closed(&self, file: Arc<File>) {
+        /// Files that are kept open for this.
+        const CLOSED_MAX: usize = 64;
+        let full = {
+            let mut covered = lock(&self.0.covered);
+            covered.closed.push(file);
+            covered.closed.len() > CLOSED_MAX
+        };
+        if full && let Err(error) = self.sync_covered() {
+            error!(%error, "cannot force outputs to disk");
+        }
     }
 
     /// Writes what is settled, until `stop`; then once more, and fsyncs.
@@ -256,8 +288,11 @@ impl Checkpoints {
         result
     }
 
-    /// Forces the journal to disk, the outputs that it covers first.
-    fn sync(&self) -> io::Result<()> {
+    /// Forces the journal to disk, the outputs that it covers first. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses; it is tried again with the next one.
+    pub fn sync(&self) -> io::Result<()> {
         let Some(store) = &self.0.store else {
             return Ok(());
         };
@@ -270,12 +305,17 @@ impl Checkpoints {
     }
 
     fn sync_covered(&self) -> io::Result<()> {
-        let files: Vec<Arc<File>> = {
+        let (open, closed): (Vec<Arc<File>>, Vec<Arc<File>>) = {
             let mut covered = lock(&self.0.covered);
-            covered.retain(|file| file.strong_count() > 0);
-            covered.iter().filter_map(Weak::upgrade).collect()
+            covered.open.retain(|file| file.strong_count() > 0);
+            let open = covered.open.iter().filter_map(Weak::upgrade).collect();
+            (open, std::mem::take(&mut covered.closed))
         };
-        files.iter().try_for_each(|file| file.sync_data())
+        let synced = open.iter().chain(&closed).try_for_each(|it| it.sync_data());
+        if synced.is_err() {
+            lock(&self.0.covered).closed.extend(closed);
+        }
+        synced
     }
 }
 

@@ -34,9 +34,10 @@ pub(super) fn replay(
                 others.for_each(|cursor| state.place(cursor));
             }
             Record::Intent(intent) => {
-                if !doubtful.contains(&intent.sink)
-                    && !prove(&mut state, intent.clone(), &is_carried_out)
-                {
+                if doubtful.contains(&intent.sink) {
+                    state.unproved.push(intent);
+                } else if !prove(&mut state, intent.clone(), &is_carried_out) {
+                    state.unproved.push(intent.clone());
                     doubtful.insert(intent.sink);
                 }
             }
@@ -72,7 +73,7 @@ fn writer((_, record): &(u64, Record)) -> Option<String> {
 /// Takes an intent in as far as the output proves it and the one before it; false where the proof
 /// ends. The first unproved one stays outstanding.
 fn prove(state: &mut State, intent: Intent, is_carried_out: &impl Fn(&Intent) -> bool) -> bool {
-    let key = (intent.sink.clone(), intent.output.path.clone());
+    let key = intent.sink.clone();
     if let Some(before) = state.intents.get(&key).cloned()
         && !state.is_settled(&before)
     {
@@ -128,6 +129,8 @@ mod tests {
             start: end - 10,
             end,
             crc: 0,
+            prefixes: Vec::new(),
+            replayable: None,
             after,
         })
     }
@@ -188,6 +191,9 @@ mod tests {
                 Some((proved + 10).min(30)),
                 "to be settled at the start"
             );
+            let unproved: Vec<u64> = state.unproved.iter().map(|it| it.end).collect();
+            let behind = [20, 30].into_iter().filter(|end| *end > proved);
+            assert_eq!(unproved, behind.collect::<Vec<_>>());
         }
     }
 }

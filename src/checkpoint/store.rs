@@ -4,13 +4,14 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use tracing::warn;
 
-use super::journal::{self, Begin, Intent, Line, Record};
+use super::journal::{self, Begin, Line, Record};
+use super::output::is_carried_out;
 use super::replay::replay;
 use super::state::State;
 
@@ -327,23 +328,6 @@ fn go_on(path: &Path, state: &State, len: u64) -> io::Result<(File, u64, u64)> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     file.write_all(&line)?;
     Ok((file, len + line.len() as u64, snapshot_len_of(state)))
-}
-
-/// True where the output holds what the intent says. For intents that a power cut may have undone.
-fn is_carried_out(intent: &Intent) -> bool {
-    let check = || -> io::Result<bool> {
-        let file = File::open(&intent.output.path)?;
-        let metadata = file.metadata()?;
-        let same = (metadata.dev(), metadata.ino()) == (intent.output.dev, intent.output.ino);
-        if !same || metadata.len() < intent.end {
-            return Ok(false);
-        }
-        let len = usize::try_from(intent.end - intent.start).map_err(io::Error::other)?;
-        let mut bytes = vec![0; len];
-        file.read_exact_at(&mut bytes, intent.start)?;
-        Ok(crc32fast::hash(&bytes) == intent.crc)
-    };
-    check().unwrap_or(false)
 }
 
 fn set_aside(path: &Path, reason: &str) -> io::Result<()> {

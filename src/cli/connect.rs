@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -12,6 +13,7 @@ use rustix::fs::{Access, access};
 
 use crate::config::Config;
 use crate::http::{ClientOptions, Credentials, Tls, chain, client, describe_status};
+use crate::outputs::{Template, Values};
 use crate::secret::shown_url;
 use crate::sink::http::probe;
 use crate::sink::{SinkConfig, SinkKind};
@@ -39,18 +41,45 @@ async fn sink(sink: &SinkConfig) -> Finding {
     match &sink.kind {
         SinkKind::Stdout => named(&subject, "stdout", Ok("nothing to reach".to_owned())),
         SinkKind::File(file) => {
-            let parent = file.path.parent().unwrap_or(Path::new("."));
-            let found = match std::fs::metadata(&file.path) {
-                Ok(_) => may(&file.path, Access::WRITE_OK),
-                Err(_) => writable(parent),
-            };
-            named(&subject, &file.path.display().to_string(), found)
+            let paths = todays(&file.path, &sink.from);
+            let found: Result<Vec<String>, String> = paths.iter().map(|it| output(it)).collect();
+            let shown: Vec<String> = paths.iter().map(|it| it.display().to_string()).collect();
+            // One answer is enough where all are the same.
+            let found = found.map(|mut all| {
+                all.dedup();
+                all.join(", ")
+            });
+            named(&subject, &shown.join(", "), found)
         }
         SinkKind::Http(http) => {
             let found = tokio::time::timeout(PATIENCE, probe(http)).await;
             let found = found.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
             named(&subject, &shown_url(&http.url), found)
         }
+    }
+}
+
+/// The files that a sink would write now.
+fn todays(path: &Template, sources: &[Arc<str>]) -> Vec<PathBuf> {
+    let now = jiff::Timestamp::now().as_nanosecond();
+    let host = super::host();
+    let expand = |source: &str| {
+        path.expand(Values {
+            source,
+            host: &host,
+            time_ns: i64::try_from(now).unwrap_or(0),
+        })
+    };
+    if path.has_source() {
+        return sources.iter().map(|source| expand(source)).collect();
+    }
+    vec![expand("")]
+}
+
+fn output(path: &Path) -> Finding {
+    match std::fs::metadata(path) {
+        Ok(_) => may(path, Access::WRITE_OK),
+        Err(_) => writable(path.parent().unwrap_or(Path::new("."))),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::agent::{FirstAttempts, Plan, Turns};
 use crate::encoding::{Format, Meta, Text};
 use crate::model::BatchLimits;
 use crate::notes::Notes;
+use crate::sink::file::Reopen;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::file::Label;
 use crate::source::{SourceConfig, SourceKind};
@@ -80,6 +81,7 @@ impl OutputArgs {
             } else {
                 Notes::terminal()
             },
+            reopen: Reopen::default(),
         }
     }
 

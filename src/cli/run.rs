@@ -8,6 +8,7 @@ use super::{ConfigArgs, Exit, host, runtime, say, stderr_color};
 use crate::agent::{self, Ended, FirstAttempts, Plan, Report, Turns};
 use crate::config::{Config, ConfigInput, LoadOptions, ProcessEnvironment, References, load};
 use crate::notes::Notes;
+use crate::sink::file::Reopen;
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -69,7 +70,8 @@ fn configuration(args: &RunArgs) -> Result<Config, Exit> {
 }
 
 async fn serve(config: Config) -> Exit {
-    let mut signals = match Signals::new(OnHangup::IsIgnored) {
+    let reopen = Reopen::default();
+    let mut signals = match Signals::new(OnHangup::Reopens(reopen.clone())) {
         Ok(signals) => signals,
         Err(error) => {
             error!(%error, "cannot take signals over");
@@ -90,6 +92,7 @@ async fn serve(config: Config) -> Exit {
         first_attempts: FirstAttempts::MayFail,
         turns: Turns::Together,
         notes: Notes::log(),
+        reopen,
     };
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async move {

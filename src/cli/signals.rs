@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
+use crate::sink::file::Reopen;
 
 /// Waits for the signals that end a command.
 #[derive(Debug)]
@@ -13,18 +14,20 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Taken over by a service only: elsewhere it ends the process.
+    user1: Option<Signal>,
     on_hangup: OnHangup,
     /// The exit code that the first signal asked for; 0 until then.
     asked: Arc<AtomicU8>,
 }
 
 /// What SIGHUP means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum OnHangup {
     /// The terminal is gone: the end.
     Ends,
-    /// A service goes on.
-    IsIgnored,
+    /// A service goes on, and opens its outputs anew, as it does for SIGUSR1.
+    Reopens(Reopen),
 }
 
 impl Signals {
@@ -33,7 +36,12 @@ impl Signals {
     /// # Errors
     /// The system refuses a handler.
     pub(super) fn new(on_hangup: OnHangup) -> std::io::Result<Self> {
+        let user1 = match &on_hangup {
+            OnHangup::Ends => None,
+            OnHangup::Reopens(_) => Some(signal(SignalKind::user_defined1())?),
+        };
         Ok(Self {
+            user1,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
@@ -53,14 +61,27 @@ impl Signals {
             tokio::select! {
                 _ = self.interrupt.recv() => break Exit::Interrupted,
                 _ = self.terminate.recv() => break Exit::Terminated,
-                _ = self.hangup.recv() => if self.on_hangup == OnHangup::Ends {
-                    break Exit::Ok;
+                _ = self.hangup.recv() => match &self.on_hangup {
+                    OnHangup::Ends => break Exit::Ok,
+                    OnHangup::Reopens(reopen) => reopen.ask(),
+                },
+                () = received(&mut self.user1) => if let OnHangup::Reopens(reopen) = &self.on_hangup {
+                    reopen.ask();
                 },
             }
         };
         let _ = self
             .asked
             .compare_exchange(0, exit as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

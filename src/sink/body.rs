@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::delivery::Part;
 use crate::encoding::{Encoder, Piece};
-use crate::model::{Batch, Position};
+use crate::model::{Batch, Lines, Position};
 use crate::queue::Chunk;
 
 /// Raw chunks below this are copied together: a system call costs more than the copy.
@@ -57,31 +57,72 @@ impl Bodies {
         for run in part.which.runs(counts) {
             let chunk = &batch.items[run.item];
             let time_ns = chunk.time_ns + i64::from(run.lines.start);
-            let mut lines = chunk.lines.slice(run.lines);
-            if let Some(most) = self.encoder.line_bytes_max() {
-                let (short, n_cut) = lines.cut(most);
-                lines = short;
-                body.cut += n_cut;
-            }
-            body.lines += u64::from(lines.count());
-            pieces.push(Piece {
-                origin: &chunk.origin,
-                time_ns,
-                lines,
-                is_replayable: matches!(chunk.ack.end(), Position::File { .. }),
-            });
+            let lines = chunk.lines.slice(run.lines);
+            pieces.push(self.piece(&mut body, chunk, time_ns, lines));
         }
         if self.is_raw() {
             body.share_raw(pieces);
         } else {
-            let mut open = self.take();
-            let bytes: usize = pieces.iter().map(|it| it.lines.bytes().len()).sum();
-            // JSON with metadata is about half as large again as the lines.
-            open.reserve(bytes * 7 / 4 + 4096);
+            let mut open = self.room_for(&pieces);
             self.encoder.append(&mut open, &pieces);
             body.push(self.share(open));
         }
         body
+    }
+
+    /// Encodes whole chunks, and says where each of them ends. For formats whose lines stand alone.
+    pub(super) fn encode_chunks(&self, chunks: &[&Chunk]) -> (Body, Vec<u64>) {
+        let mut body = Body::default();
+        let mut pieces = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            pieces.push(self.piece(&mut body, chunk, chunk.time_ns, chunk.lines.clone()));
+        }
+        let mut ends = Vec::with_capacity(chunks.len());
+        if self.is_raw() {
+            let mut end = 0;
+            for piece in &pieces {
+                end += piece.lines.bytes().len() as u64;
+                ends.push(end);
+            }
+            body.share_raw(pieces);
+        } else {
+            let mut open = self.room_for(&pieces);
+            for piece in &pieces {
+                self.encoder.append(&mut open, std::slice::from_ref(piece));
+                ends.push(open.len() as u64);
+            }
+            body.push(self.share(open));
+        }
+        (body, ends)
+    }
+
+    fn piece<'a>(
+        &self,
+        body: &mut Body,
+        chunk: &'a Chunk,
+        time_ns: i64,
+        mut lines: Lines,
+    ) -> Piece<'a> {
+        if let Some(most) = self.encoder.line_bytes_max() {
+            let (short, n_cut) = lines.cut(most);
+            lines = short;
+            body.cut += n_cut;
+        }
+        body.lines += u64::from(lines.count());
+        Piece {
+            origin: &chunk.origin,
+            time_ns,
+            lines,
+            is_replayable: matches!(chunk.ack.end(), Position::File { .. }),
+        }
+    }
+
+    /// A buffer: JSON with metadata is about half as large again as the lines.
+    fn room_for(&self, pieces: &[Piece]) -> Vec<u8> {
+        let mut open = self.take();
+        let bytes: usize = pieces.iter().map(|it| it.lines.bytes().len()).sum();
+        open.reserve(bytes * 7 / 4 + 4096);
+        open
     }
 
     fn take(&self) -> Vec<u8> {
@@ -141,6 +182,15 @@ impl Body {
             self.len += piece.len();
             self.pieces.push(piece);
         }
+    }
+
+    /// A body of these pieces.
+    #[cfg(test)]
+    pub(super) fn of(pieces: &[&[u8]]) -> Self {
+        let mut body = Self::default();
+        let pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece));
+        pieces.for_each(|piece| body.push(piece));
+        body
     }
 
     /// The whole body in one piece.

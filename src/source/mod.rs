@@ -11,7 +11,6 @@ pub mod stream;
 mod testing;
 pub mod websocket;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use crate::filter::Filter;
 use crate::framing::{Container, Multiline, Recording, TimeFrom};
 use crate::http::ClientError;
 use crate::notes::Notes;
+use crate::outputs::OwnFiles;
 use crate::queue::{Charge, Closed, Sender};
 use crate::telemetry::SourceCounters;
 use refine::Refine;
@@ -137,7 +137,7 @@ pub struct SourceContext {
     /// What it did.
     pub counters: Arc<SourceCounters>,
     /// Files that this process writes itself and must not read.
-    pub own_files: Arc<[PathBuf]>,
+    pub own_files: Arc<OwnFiles>,
     /// Who is told about connections.
     pub notes: Notes,
     /// Told once how the first attempt went.

@@ -86,7 +86,7 @@ pub(super) fn source_with(
         }],
         checkpoints,
         counters: Arc::clone(&counters),
-        own_files: Arc::from([]),
+        own_files: Arc::default(),
         notes: Notes::silent(),
         first_attempt,
         shutdown: shutdown.clone(),

@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 9] = [
         "checkpoint",
         "telemetry",
         "notes",
+        "outputs",
         "http",
         "random",
     ],

@@ -1,21 +1,26 @@
 //! Reads the keys of a file sink.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use super::super::cx::Cx;
 use super::super::table::Table;
 use super::super::value::Value;
 use super::{SinkEntry, output};
-use crate::sink::file::{FileSinkConfig, Fsync};
+use crate::outputs::{Template, TemplateError};
+use crate::sink::file::{FileSinkConfig, Fsync, Rotate};
 
-/// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 1] = ["rotate"];
+/// Rotated files that can be kept.
+const KEEP_MAX: u64 = 100_000;
+
+/// Rotated files that are kept where nothing is said.
+const KEEP_DEFAULT: usize = 7;
 
 /// A file sink with every default.
-pub(super) fn of_path(path: PathBuf) -> FileSinkConfig {
+pub(super) fn of_path(path: Template) -> FileSinkConfig {
     FileSinkConfig {
         path,
         fsync: Fsync::Interval,
+        rotate: None,
         mode: 0o640,
     }
 }
@@ -28,26 +33,65 @@ pub(super) fn read(
 ) -> Option<FileSinkConfig> {
     let path = table
         .require("path", cx)
-        .and_then(|value| output(&value, entry, cx));
-    let mut config = of_path(PathBuf::new());
+        .and_then(|value| path(&value, entry, cx));
     let words = [
         ("never", Fsync::Never),
         ("interval", Fsync::Interval),
         ("batch", Fsync::Batch),
     ];
-    if let Some(fsync) = table
+    let fsync = table
         .take("fsync")
-        .and_then(|value| value.choice(&words, &[], cx))
-    {
-        config.fsync = fsync;
-    }
-    if let Some(mode) = table.take("mode").and_then(|value| mode(&value, cx)) {
-        config.mode = mode;
-    }
-    table.later(&LATER_KEYS, cx);
+        .and_then(|value| value.choice(&words, &[], cx));
+    let rotate = table.take("rotate").and_then(|value| rotate(&value, cx));
+    let mode = table.take("mode").and_then(|value| mode(&value, cx));
+    let defaults = of_path(path?);
     Some(FileSinkConfig {
-        path: path?,
-        ..config
+        fsync: fsync.unwrap_or(defaults.fsync),
+        rotate,
+        mode: mode.unwrap_or(defaults.mode),
+        ..defaults
+    })
+}
+
+/// The path of an output, with or without placeholders.
+pub(super) fn path(value: &Value, entry: &mut SinkEntry, cx: &mut Cx) -> Option<Template> {
+    let path = output(value, entry, cx)?;
+    let refused = match Template::parse(&path.to_string_lossy()) {
+        Ok(template) => return Some(template),
+        Err(refused) => refused,
+    };
+    let hint = match &refused {
+        TemplateError::Unknown(_) | TemplateError::Unclosed => {
+            "there are {source}, {host} and {date:%Y-%m-%d}; a brace itself is written {{ or }}"
+        }
+        TemplateError::Date { .. } => "for example {date:%Y-%m-%d}",
+    };
+    value.fail(cx, &refused.to_string()).label(hint);
+    None
+}
+
+/// When an output is put aside.
+fn rotate(value: &Value, cx: &mut Cx) -> Option<Rotate> {
+    let mut table = value.table(cx)?;
+    let named = table.has("size") || table.has("every");
+    let size = table
+        .take("size")
+        .and_then(|it| it.size(1 << 10..=1 << 44, cx));
+    let ages = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+    let every = table.take("every").and_then(|it| it.duration(ages, cx));
+    let keep = table.take("keep").and_then(|it| it.count(1..=KEEP_MAX, cx));
+    let compress = table.take("compress").and_then(|it| it.flag(cx));
+    if !named {
+        table.missing_one_of("`size` or `every`", cx);
+    }
+    table.finish(cx);
+    Some(Rotate {
+        size,
+        every,
+        keep: keep
+            .and_then(|keep| usize::try_from(keep).ok())
+            .unwrap_or(KEEP_DEFAULT),
+        compress: compress.unwrap_or(false),
     })
 }
 

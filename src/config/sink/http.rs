@@ -12,7 +12,7 @@ use super::super::table::Table;
 use super::super::value::Value;
 use super::collector::{self, Options};
 use super::format::FormatName;
-use super::{SinkEntry, output};
+use super::{SinkEntry, plain_output};
 use crate::encoding::Compression;
 use crate::http::{Credentials, Proxy, Tls};
 use crate::sink::http::{HttpConfig, Protocol, Retry};
@@ -81,7 +81,7 @@ pub(super) fn read(
     config.protocol = collector::protocol(name, options);
     limits(table, &mut config, cx);
     if let Some(value) = table.take("dead_letter") {
-        config.dead_letter = output(&value, entry, cx);
+        config.dead_letter = plain_output(&value, entry, cx);
     }
     if let Some(it) = table.take("tls").and_then(|value| tls(&value, cx)) {
         config.tls = it;

@@ -100,7 +100,7 @@ fn from_text(value: &Value, entry: &mut SinkEntry, cx: &mut Cx) -> Option<SinkCo
     };
     let what = match kind {
         KindName::Stdout => SinkKind::Stdout,
-        KindName::File => SinkKind::File(file::of_path(output(value, entry, cx)?)),
+        KindName::File => SinkKind::File(file::of_path(file::path(value, entry, cx)?)),
         KindName::Http => SinkKind::Http(Box::new(http::of_url(http::url(value, cx)?.text.value))),
     };
     Some(SinkConfig {
@@ -214,18 +214,25 @@ fn output(value: &Value, entry: &mut SinkEntry, cx: &mut Cx) -> Option<PathBuf> 
             value.fail(cx, "must not contain a NUL byte");
             return None;
         }
-        if ["{source}", "{host}", "{date:"]
-            .iter()
-            .any(|it| text.value.contains(it))
-        {
-            value.later(cx);
-            return None;
-        }
         entry
             .outputs
             .push((PathBuf::from(&text.value), cx.place(value.span())));
     }
     Some(PathBuf::from(text.value))
+}
+
+/// The same of a path that has no placeholders.
+fn plain_output(value: &Value, entry: &mut SinkEntry, cx: &mut Cx) -> Option<PathBuf> {
+    let path = output(value, entry, cx)?;
+    let text = path.to_string_lossy();
+    if ["{source}", "{host}", "{date"]
+        .iter()
+        .any(|it| text.contains(it))
+    {
+        value.fail(cx, "must not have placeholders: it is one file");
+        return None;
+    }
+    Some(path)
 }
 
 /// Bytes end a batch of a file or of standard output: short lines must not make it small.

@@ -16,7 +16,7 @@ use crate::filter::Filter;
 use crate::framing::{Charset, Container, GroupLimits, Multiline, Patterns, Pointer, TimeFrom};
 use crate::model::Pattern;
 use crate::sink::SinkKind;
-use crate::sink::file::Fsync;
+use crate::sink::file::{Fsync, Rotate};
 use crate::sink::http::Retry;
 use crate::source::file::Start;
 use crate::source::stream::Framing;
@@ -305,8 +305,18 @@ fn every_key_arrives() {
     let SinkKind::File(file) = &archive.kind else {
         panic!("file")
     };
-    assert_eq!(file.path, Path::new("/var/log/archive.log"));
+    assert_eq!(
+        file.path.text(),
+        "/var/log/{host}/{source}-{date:%Y-%m-%d}.log"
+    );
     assert_eq!((file.fsync, file.mode), (Fsync::Batch, 0o600));
+    let rotate = Rotate {
+        size: Some(64 << 20),
+        every: Some(Duration::from_secs(86_400)),
+        keep: 30,
+        compress: true,
+    };
+    assert_eq!(file.rotate, Some(rotate));
     assert_eq!(archive.format, Some(Format::Raw));
     assert_eq!(archive.memory_bytes, 16 << 20);
     assert_eq!((&out.kind, &out.format), (&SinkKind::Stdout, &None));

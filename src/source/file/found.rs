@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::identity::Head;
-use super::intake::{lies_in, own_inodes};
 use super::{Inode, open};
 use crate::checkpoint::StreamRecord;
+use crate::outputs::OwnFiles;
 
 /// A file as it was found at a path.
 #[derive(Clone, Debug)]
@@ -49,8 +49,8 @@ impl Found {
     }
 
     /// True where this process writes the file itself. Blocks.
-    pub(super) fn is_own(&self, own: &[PathBuf]) -> bool {
-        lies_in(&self.path, own) || own_inodes(own).contains(&self.inode)
+    pub(super) fn is_own(&self, own: &OwnFiles) -> bool {
+        own.contain(&self.path, (self.inode.dev, self.inode.ino))
     }
 }
 

@@ -14,8 +14,9 @@ use super::discover::Match;
 use super::found::Found;
 use super::generation::GenerationId;
 use super::tail::Place;
-use super::{Inode, Start, open};
+use super::{Inode, Start};
 use crate::checkpoint::StreamRecord;
+use crate::outputs::OwnFiles;
 
 /// What a path names.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ pub(super) enum Examined {
 pub(super) struct Sight {
     /// The generations of this process.
     pub(super) living: HashMap<Inode, GenerationId>,
-    /// Paths that this process writes.
-    pub(super) own: Arc<[PathBuf]>,
+    /// What this process writes.
+    pub(super) own: Arc<OwnFiles>,
     pub(super) start: Start,
     pub(super) ignore_older: Option<Duration>,
 }
@@ -59,7 +60,7 @@ pub(super) fn examine_all(
     sight: &Sight,
     candidates: Vec<Match>,
 ) -> Vec<(Match, Option<PathBuf>, Examined)> {
-    let own = own_inodes(&sight.own);
+    let own = sight.own.inodes();
     // Two names of one file that are both new.
     let mut taken = HashSet::new();
     let examined = candidates.into_iter().map(|candidate| {
@@ -77,7 +78,7 @@ pub(super) fn examine_all(
 fn examine(
     registry: &mut Registry,
     sight: &Sight,
-    own: &HashSet<Inode>,
+    own: &HashSet<(u64, u64)>,
     taken: &mut HashSet<Inode>,
     path: &Path,
 ) -> io::Result<(Inode, Examined)> {
@@ -89,7 +90,8 @@ fn examine(
     if !metadata.is_file() {
         return Ok((inode, Examined::NotAFile));
     }
-    if own.contains(&inode) || lies_in(path, &sight.own) {
+    let id = (inode.dev, inode.ino);
+    if own.contains(&id) || sight.own.name(path) || sight.own.have_noted(path, id) {
         return Ok((inode, Examined::Own));
     }
     let is_living = sight.living.contains_key(&inode) || taken.contains(&inode);
@@ -144,15 +146,4 @@ pub(super) fn first_start(start: Start, ignore_older: Option<Duration>, found: &
     } else {
         start
     }
-}
-
-/// The files that this process writes itself, under whatever name.
-pub(super) fn own_inodes(own: &[PathBuf]) -> HashSet<Inode> {
-    let inode = |path: &PathBuf| open(path).ok().and_then(|file| Inode::of(&file).ok());
-    own.iter().filter_map(inode).collect()
-}
-
-/// True where a path lies in a directory that this process writes, or is a file that it writes.
-pub(super) fn lies_in(path: &Path, own: &[PathBuf]) -> bool {
-    own.iter().any(|own| path.starts_with(own))
 }

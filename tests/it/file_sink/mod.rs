@@ -1,5 +1,8 @@
 //! The file sink: appends, never cuts what is not its own, and mends what it tore.
 
+mod aside;
+mod kills;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,115 @@
+//! Rotation of an output: put aside under a name with the time, and begun anew.
+//!
+//! It happens between two batches. The rename is one step of the file system, and the intent of the
+//! batch before is confirmed in the journal first, so that whatever becomes of the old file
+//! afterwards (compressed, deleted, moved to another disk), its lines count as written.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use tracing::{info, warn};
+
+use super::open::Output;
+use super::{Fsync, Inner};
+use crate::outputs::rotated;
+
+/// How long rotation that failed is not tried again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// When an output is put aside, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotate {
+    /// Before it would be larger than this; a single batch may be.
+    pub size: Option<u64>,
+    /// When it was begun so long ago.
+    pub every: Option<Duration>,
+    /// How many of those that were put aside are kept.
+    pub keep: usize,
+    /// True to compress them.
+    pub compress: bool,
+}
+
+impl Inner {
+    /// True where an output of `len` bytes is put aside before `more` are written.
+    pub(super) fn is_due(&self, output: &Output, len: u64, more: u64) -> bool {
+        let Some(rotate) = self.config.rotate.filter(|_| len > 0) else {
+            return false;
+        };
+        if output.not_rotated.is_some_and(|at| at.elapsed() < PAUSE) {
+            return false;
+        }
+        let full = rotate.size.is_some_and(|size| len + more > size);
+        let old = |every| {
+            let age = SystemTime::now().duration_since(output.born);
+            age.is_ok_and(|age| age >= every)
+        };
+        full || rotate.every.is_some_and(old)
+    }
+
+    /// Puts an output aside and opens a new one in its place. Where that cannot be done, it is said
+    /// and the same output goes on.
+    ///
+    /// # Errors
+    /// The new one cannot be opened.
+    pub(super) fn rotate(&self, mut output: Output) -> io::Result<Output> {
+        let (sink, path) = (&self.cx.name, &output.real);
+        match self.put_aside(&output) {
+            Ok(aside) => {
+                info!(%sink, path = %path.display(), aside = %aside.display(), "output was rotated");
+            }
+            Err(error) => {
+                if output.not_rotated.is_none() {
+                    let path = path.display();
+                    warn!(%sink, %path, %error, "cannot rotate this output: it goes on growing");
+                }
+                output.not_rotated = Some(Instant::now());
+                return Ok(output);
+            }
+        }
+        let path = output.path.clone();
+        self.close(output);
+        self.open_output(&path, Instant::now())
+    }
+
+    fn put_aside(&self, output: &Output) -> io::Result<PathBuf> {
+        let checkpoints = &self.cx.checkpoints;
+        // One batch after the other: the last one was written whole.
+        if let Some((intent, _)) = checkpoints.last_intent(&self.cx.name) {
+            checkpoints.adopt(intent.after)?;
+        }
+        if self.config.fsync != Fsync::Never {
+            checkpoints.sync()?;
+        }
+        if !output.is_at(&output.real) {
+            return Err(io::Error::other("another file has its path"));
+        }
+        rename_aside(&output.real)
+    }
+}
+
+/// Renames a file to the next free name of its rotation.
+fn rename_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut last = rotated::list(path)?.pop_last().map(|(stamp, _)| stamp);
+    loop {
+        let stamp = rotated::next_stamp(Timestamp::now(), last.as_deref());
+        let aside = rotated::with_stamp(path, &stamp);
+        match rename_to_free(path, &aside) {
+            Err(Errno::EXIST) => last = Some(stamp),
+            renamed => return Ok(renamed.map(|()| aside)?),
+        }
+    }
+}
+
+fn rename_to_free(path: &Path, aside: &Path) -> Result<(), Errno> {
+    match renameat_with(CWD, path, CWD, aside, RenameFlags::NOREPLACE) {
+        // A file system that does not know the flag; the name was free a moment ago.
+        Err(Errno::INVAL | Errno::NOSYS) if aside.symlink_metadata().is_err() => {
+            rustix::fs::rename(path, aside)
+        }
+        renamed => renamed,
+    }
+}

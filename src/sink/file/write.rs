@@ -1,0 +1,160 @@
+//! One batch into its files: the intent, the bytes, and what is left to do after a failure.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use twox_hash::XxHash3_64;
+
+use super::open::{Output, Outputs};
+use super::payload::{Payload, Write};
+use super::{Fsync, Inner, recover};
+use crate::checkpoint::{Intent, OutputId};
+use crate::sink::body::Body;
+
+/// A batch that is written in part.
+#[derive(Debug)]
+pub(super) struct Begun {
+    payload: Arc<Payload>,
+    /// Writes that are made.
+    made: usize,
+    /// The output of the next write and how many bytes of it are there, once it was intended. It
+    /// goes on in this file wherever that is now.
+    open: Option<(Output, usize)>,
+}
+
+/// Which output could not be written, and why.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write to {}: {}", self.path.display(), self.error)
+    }
+}
+
+impl Inner {
+    /// Makes what is left of a batch's writes.
+    pub(super) fn write(&self, payload: &Arc<Payload>) -> Result<(), Trouble> {
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = match outputs.begun.take() {
+            Some(begun) if Arc::ptr_eq(&begun.payload, payload) => begun,
+            other => {
+                if let Some(Begun {
+                    open: Some((output, _)),
+                    ..
+                }) = other
+                {
+                    // Its lines come again in another batch.
+                    self.close(output);
+                    recover::recover(&self.cx);
+                }
+                Begun {
+                    payload: Arc::clone(payload),
+                    made: 0,
+                    open: None,
+                }
+            }
+        };
+        while let Some(write) = payload.writes.get(begun.made) {
+            if let Err(error) = self.write_one(&mut outputs, write, &mut begun.open) {
+                outputs.begun = Some(begun);
+                let path = write.path.clone();
+                return Err(Trouble { path, error });
+            }
+            begun.made += 1;
+        }
+        Ok(())
+    }
+
+    fn write_one(
+        &self,
+        outputs: &mut Outputs,
+        write: &Write,
+        open: &mut Option<(Output, usize)>,
+    ) -> io::Result<()> {
+        if open.is_none() {
+            let output = self.ready(outputs, write)?;
+            *open = Some((output, 0));
+        }
+        let Some((output, written)) = open else {
+            return Ok(());
+        };
+        let result = write_from(&output.file, &write.body, written);
+        if output.note_head() {
+            self.cx.own_files.note(output.dev, output.ino, &output.head);
+        }
+        result?;
+        if self.config.fsync == Fsync::Batch && output.regular {
+            output.file.sync_data()?;
+        }
+        if let Some((output, _)) = open.take() {
+            self.keep_output(outputs, output);
+        }
+        Ok(())
+    }
+
+    /// The output for a write, rotated where that is due, with the intent in the journal.
+    fn ready(&self, outputs: &mut Outputs, write: &Write) -> io::Result<Output> {
+        let mut output = self.take_output(outputs, &write.path)?;
+        if !output.regular {
+            return Ok(output);
+        }
+        let mut start = output.file.metadata()?.len();
+        if self.is_due(&output, start, write.body.len as u64) {
+            output = self.rotate(output)?;
+            start = output.file.metadata()?.len();
+        }
+        if let Err(error) = self.intend(&output, start, write) {
+            self.keep_output(outputs, output);
+            return Err(error);
+        }
+        Ok(output)
+    }
+
+    fn intend(&self, output: &Output, start: u64, write: &Write) -> io::Result<()> {
+        self.cx.checkpoints.intend(Intent {
+            sink: self.cx.name.to_string(),
+            output: OutputId {
+                path: output.real.display().to_string(),
+                dev: output.dev,
+                ino: output.ino,
+                head_len: u32::try_from(output.head.len()).expect("at most 1024"),
+                head_hash: XxHash3_64::oneshot(&output.head),
+            },
+            start,
+            end: start + write.body.len as u64,
+            crc: write.sums.crc,
+            prefixes: write.sums.prefixes.clone(),
+            replayable: write.replayable.clone(),
+            after: write.after.clone(),
+        })
+    }
+}
+
+/// Writes what is left of `body` after its first `written` bytes, and counts it there.
+fn write_from(mut file: &File, body: &Body, written: &mut usize) -> io::Result<()> {
+    let mut skip = *written;
+    for piece in &body.pieces {
+        let mut rest = &piece[skip.min(piece.len())..];
+        skip = skip.saturating_sub(piece.len());
+        while !rest.is_empty() {
+            #[expect(clippy::disallowed_methods, reason = "the loop counts short writes")]
+            match file.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(len) => {
+                    *written += len;
+                    rest = &rest[len..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
