@@ -6,17 +6,17 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
 use super::discover::find_inode;
-use super::found::{Found, still_there};
-use super::rotation::{CopyOf, Living, age_key, copy_of, find_copy, named_path};
+use super::found::{Found, key_of, now_s, still_there};
+use super::rotation::{CopyOf, Living, age_key, copy_of, ended_last, find_copy, named_path};
 use super::tail::Place;
 use super::{Inode, Start, open};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
-use crate::model::{CursorKey, StreamKey};
+use crate::model::CursorKey;
 
 /// A change that is older than a record by less than this may have been missed in it.
 const SEEN_SLACK_S: u64 = 2;
@@ -57,6 +57,8 @@ pub(super) struct Registry {
     by_inode: HashMap<Inode, Vec<Arc<StreamRecord>>>,
     /// The inodes of those that were last seen at a path; made when it is needed first.
     by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
+    /// When the last of the ended streams was noted; made when it is needed first.
+    ended: Option<HashMap<PathBuf, SystemTime>>,
     unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
     /// See [`VERIFIED_MAX`].
     n_verified: usize,
@@ -76,6 +78,7 @@ impl Registry {
             checkpoints,
             by_inode: HashMap::new(),
             by_path: None,
+            ended: None,
             unwritten: Default::default(),
             n_verified: 0,
         };
@@ -135,6 +138,14 @@ impl Registry {
     pub(super) fn shrink(&mut self) {
         self.by_inode.shrink_to_fit();
         self.by_path = None;
+        self.ended = None;
+    }
+
+    /// When the last file at a path was noted that has ended.
+    pub(super) fn last_ended(&mut self, path: &Path) -> Option<SystemTime> {
+        let known = self.by_inode.values().flatten();
+        let ended = self.ended.get_or_insert_with(|| ended_last(known));
+        ended.get(path).copied()
     }
 
     /// Journals what was decided since the last call. Blocks for an append.
@@ -485,16 +496,4 @@ impl Registry {
             sink: Arc::clone(sink),
         }
     }
-}
-
-/// The stream that a record speaks of.
-fn key_of(record: &StreamRecord) -> StreamKey {
-    StreamKey::new(Arc::clone(&record.id))
-}
-
-/// The time, in seconds since 1970.
-pub(super) fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::identity::Head;
 use super::{Inode, open};
 use crate::checkpoint::StreamRecord;
+use crate::model::StreamKey;
 use crate::outputs::OwnFiles;
 
 /// A file as it was found at a path.
@@ -59,4 +60,16 @@ pub(super) fn still_there(known: &StreamRecord) -> bool {
     Path::new(&*known.path)
         .metadata()
         .is_ok_and(|there| there.dev() == known.dev && there.ino() == known.ino)
+}
+
+/// The stream that a record speaks of.
+pub(super) fn key_of(record: &StreamRecord) -> StreamKey {
+    StreamKey::new(Arc::clone(&record.id))
+}
+
+/// The time, in seconds since 1970.
+pub(super) fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

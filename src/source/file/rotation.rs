@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Inode;
 use super::found::Found;
@@ -25,6 +25,8 @@ pub(super) struct Living {
     pub(super) file: Option<Arc<File>>,
     pub(super) location: Location,
     pub(super) places: Vec<Place>,
+    /// True while it is being read: it is beyond its places.
+    pub(super) is_read: bool,
 }
 
 /// Whether a file is a copy of one that is read.
@@ -36,8 +38,12 @@ pub(super) enum CopyOf {
 
 /// Tells a copy from a file of its own. Only names that rotation gives can be copies.
 pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
-    if found.len == 0 || !is_sibling(Path::new(&*other.record.path), &found.path) {
+    if !is_sibling(Path::new(&*other.record.path), &found.path) {
         return Ok(CopyOf::No);
+    }
+    if found.len == 0 {
+        // It may be about to be copied to.
+        return Ok(CopyOf::Perhaps);
     }
     let original = other
         .file
@@ -46,24 +52,28 @@ pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
     let Some(original) = &original else {
         return Ok(CopyOf::No);
     };
-    let len = original.metadata()?.len();
-    if found.len <= len {
+    if found.len <= original.metadata()?.len() {
         // Everything in it is in the original, too, as far as both ends tell.
         let head = Head::read(original)?;
         let same_end = guard_at(original, found.len)? == guard_at(&found.file, found.len)?;
-        let same = head.starts_with(&found.head) && same_end;
-        return Ok(if same { CopyOf::Yes } else { CopyOf::No });
+        if same_end && head.starts_with(&found.head) {
+            return Ok(CopyOf::Yes);
+        }
     }
+    // Looked at after what was compared, which may have been truncated meanwhile.
+    let len = original.metadata()?.len();
+    let mut places = other.places.iter();
+    let truncated = places.any(|place| !place.is_held_by(original, len).unwrap_or(true));
     let unread_is_here = holds_all(found, &other.record, &other.places)?;
-    let truncated = other
-        .places
-        .iter()
-        .any(|place| !place.is_held_by(original, len).unwrap_or(true));
-    Ok(if unread_is_here && truncated {
-        CopyOf::Perhaps
-    } else {
-        CopyOf::No
-    })
+    let still_grows = found.file.metadata()?.len() != found.len;
+    let first_read = other.is_read && other.places.iter().all(|place| place.offset == 0);
+    Ok(
+        if truncated && (unread_is_here || still_grows) || first_read {
+            CopyOf::Perhaps
+        } else {
+            CopyOf::No
+        },
+    )
 }
 
 /// True where the file holds what was read up to each place, and something was read at all.
@@ -88,21 +98,18 @@ pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) ->
         .find(|found| holds_all(found, record, places).unwrap_or(false))
 }
 
-/// Generations that came to `path` and were renamed away without being seen: siblings that are
-/// younger than `old` and older than `present`, oldest first. Blocks.
+/// Generations that came to `path` and were renamed away without being seen: siblings that were made
+/// since then and before `present`, oldest first. Blocks.
 pub(super) fn find_missed(
     path: &Path,
-    old: &File,
+    since: SystemTime,
     present: &Found,
     known: &HashSet<Inode>,
 ) -> Vec<Found> {
-    let Some(old_born) = born(old) else {
-        return Vec::new();
-    };
     let inos: HashSet<u64> = known.iter().map(|inode| inode.ino).collect();
     let found = siblings(path, |ino| ino != present.inode.ino && inos.contains(&ino));
     // A file that is copied and truncated is older than its copies: of them all are missed.
-    let present_born = born(&present.file).filter(|it| *it >= old_born);
+    let present_born = born(&present.file).filter(|it| *it >= since);
     // It may have been renamed meanwhile, and others after it: those are for the next look.
     let place = found.iter().find(|it| it.inode == present.inode);
     let present_number = place.and_then(|it| rotation_number(&it.path));
@@ -115,7 +122,7 @@ pub(super) fn find_missed(
         .into_iter()
         .filter(|found| found.inode != present.inode && !known.contains(&found.inode))
         .filter(|found| !is_compressed(&found.path) && !is_younger(found))
-        .filter(|found| born(&found.file).is_some_and(|it| it >= old_born))
+        .filter(|found| born(&found.file).is_some_and(|it| it >= since))
         .collect();
     missed.sort_by_cached_key(age_key);
     missed
@@ -163,7 +170,25 @@ pub(super) fn age_key(found: &Found) -> (Option<SystemTime>, Reverse<Option<u64>
     (born(&found.file), Reverse(rotation_number(&found.path)))
 }
 
-fn born(file: &File) -> Option<SystemTime> {
+/// When the last file that was at each path, or that rotation made of it, was noted last, of those
+/// that have ended.
+pub(super) fn ended_last<'a>(
+    records: impl Iterator<Item = &'a Arc<StreamRecord>>,
+) -> HashMap<PathBuf, SystemTime> {
+    let mut last = HashMap::new();
+    for record in records.filter(|it| it.ended) {
+        let seen = SystemTime::UNIX_EPOCH + Duration::from_secs(record.seen);
+        let path = PathBuf::from(&*record.path);
+        for path in bases(&path).into_iter().chain([path]) {
+            let known = last.entry(path).or_insert(seen);
+            *known = seen.max(*known);
+        }
+    }
+    last
+}
+
+/// When a file was made; `None` where the file system does not tell.
+pub(super) fn born(file: &File) -> Option<SystemTime> {
     file.metadata().and_then(|it| it.created()).ok()
 }
 

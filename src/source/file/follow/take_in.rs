@@ -1,6 +1,6 @@
 //! Taking files in: known streams go on, new ones begin, and what came before is read before.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
 use crate::source::file::intake::{Examined, Sight, alias_of, examine_all, first_start};
 use crate::source::file::pump::{locate, on_pool};
-use crate::source::file::rotation::{Living, bases, find_missed};
-use crate::source::file::{Follow, Inode, Label, Start};
+use crate::source::file::rotation::{Living, bases, born, find_missed};
+use crate::source::file::{Follow, Label, Start};
 
 /// Files looked at in one go: a blocking call cannot be aborted, so none may be long.
 const BATCH_FILES: usize = 256;
@@ -103,10 +103,8 @@ impl FileSource {
                 displaced,
                 decision,
             } => {
-                let mut after = self.add_displaced(displaced, None);
-                if let (Some(old), Decision::Read(adopted)) = (after, &decision) {
-                    after = Some(self.take_in_missed(&path, &adopted.found, old).await?);
-                }
+                let after = self.add_displaced(displaced, None);
+                let after = self.missed_before(&path, &decision, after).await?;
                 self.decided(decision, &candidate, after, alias);
             }
         }
@@ -210,16 +208,17 @@ impl FileSource {
         after: Option<GenerationId>,
     ) -> Result<(), SourceError> {
         let displaced = self.take_in_displaced(&found, after).await?;
-        let after = match displaced.or(after) {
-            Some(old) => Some(self.take_in_missed(&candidate.path, &found, old).await?),
-            None => None,
-        };
         let living = self.living(&candidate.path);
         let start = first_start(self.start(), self.ignore_older(), &found);
         let alias = alias_of(candidate, found.inode);
         let adopt = move |registry: &mut Registry| registry.adopt(found, start, &living);
         match self.with_registry(adopt).await {
-            Ok(decision) => self.decided(decision, candidate, after, alias),
+            Ok(decision) => {
+                let after = displaced.or(after);
+                let after = self.missed_before(&candidate.path, &decision, after);
+                let after = after.await?;
+                self.decided(decision, candidate, after, alias);
+            }
             Err(error) => self.trouble(&candidate.path, &error.to_string()),
         }
         Ok(())
@@ -259,6 +258,37 @@ impl FileSource {
         last
     }
 
+    /// Takes in what must be read between `after` and a file that was decided on. Returns the last
+    /// one, behind which the file is read.
+    async fn missed_before(
+        &mut self,
+        path: &Path,
+        decision: &Decision,
+        after: Option<GenerationId>,
+    ) -> Result<Option<GenerationId>, SourceError> {
+        let Decision::Read(adopted) = decision else {
+            return Ok(after);
+        };
+        if let Some(old) = after {
+            return Ok(Some(self.take_in_missed(path, &adopted.found, old).await?));
+        }
+        let is_new = adopted.places.iter().all(|place| place.offset == 0);
+        if self.looked || !is_new {
+            return Ok(None);
+        }
+        // It was stopped in a gap behind a file that was at its end.
+        let at = path.to_owned();
+        let last = self.with_registry(move |registry| Ok(registry.last_ended(&at)));
+        let Some(since) = last.await.map_err(SourceError::Io)? else {
+            return Ok(None);
+        };
+        let known = self.by_inode.keys().copied().collect();
+        let (at, present) = (path.to_owned(), adopted.found.clone());
+        let find = on_pool(move || Ok(find_missed(&at, since, &present, &known)));
+        let missed = find.await.map_err(SourceError::Io)?;
+        self.add_missed(path, missed, None).await
+    }
+
     /// Takes in generations that came after `old` and were renamed away, or copied and truncated,
     /// without being seen. Returns the last one, behind which the present file is read.
     pub(super) async fn take_in_missed(
@@ -271,17 +301,29 @@ impl FileSource {
             return Ok(old);
         };
         let (old_file, location) = (generation.file.clone(), generation.location());
-        let known: HashSet<Inode> = self.by_inode.keys().copied().collect();
+        let known = self.by_inode.keys().copied().collect();
         let (at, present) = (path.to_owned(), present.clone());
         let find = on_pool(move || {
             let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
-            Ok(handle.map_or_else(Vec::new, |handle| {
-                find_missed(&at, &handle, &present, &known)
-            }))
+            let since = handle.and_then(|handle| born(&handle));
+            Ok(since.map_or_else(Vec::new, |since| find_missed(&at, since, &present, &known)))
         });
         let missed = find.await.map_err(SourceError::Io)?;
+        Ok(self
+            .add_missed(path, missed, Some(old))
+            .await?
+            .unwrap_or(old))
+    }
+
+    /// Adds generations that were missed, one behind the other. Returns the last one.
+    async fn add_missed(
+        &mut self,
+        path: &Path,
+        missed: Vec<Found>,
+        after: Option<GenerationId>,
+    ) -> Result<Option<GenerationId>, SourceError> {
         let until = Instant::now() + self.config.rotate_grace;
-        let mut last = old;
+        let mut last = after;
         for found in missed {
             let living = self.living(&found.path);
             let shown = found.path.clone();
@@ -294,10 +336,11 @@ impl FileSource {
                     moved_to = %shown.display(),
                     "file came and was renamed or copied unseen: it is read in its turn"
                 );
-                last = self.add_awake(*adopted, Some(last));
-                if let Some(generation) = self.generations.get_mut(&last) {
+                let id = self.add_awake(*adopted, last);
+                if let Some(generation) = self.generations.get_mut(&id) {
                     generation.phase = Phase::Replaced { until };
                 }
+                last = Some(id);
             }
         }
         Ok(last)
@@ -315,6 +358,7 @@ impl FileSource {
                 file: it.file.clone(),
                 location: it.location(),
                 places: it.places(),
+                is_read: it.places.iter().any(|slot| slot.cursor.is_none()),
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{FileSource, OPEN_MAX};
 use crate::checkpoint::StreamRecord;
-use crate::source::file::adopt::now_s;
+use crate::source::file::found::now_s;
 use crate::source::file::generation::{Generation, GenerationId, Phase};
 use crate::source::file::pump::on_pool;
 use crate::source::file::tail::Place;
