@@ -57,6 +57,19 @@ fn a_storm_of_renames_of_which_twenty_are_kept_loses_nothing() {
 }
 
 #[test]
+fn eighty_renames_a_second_lose_nothing_to_kills() {
+    let scene = Scene::new("app.log", "");
+    let plan = Plan {
+        per_second: 8_000,
+        torn: true,
+        rotation: Rotation::Rename { every: 100 },
+        ..scene.plan(10_000)
+    };
+
+    scene.trial("eighty renames a second", &plan, 6);
+}
+
+#[test]
 fn a_gap_without_any_file_after_each_rename_loses_nothing() {
     let scene = Scene::new("app.log", "");
     let plan = Plan {

@@ -73,6 +73,27 @@ fn several_truncated_copies_that_a_glob_matches_are_read_oldest_first() {
     rotated_while_stopped("app.log*", |every| Rotation::CopyTruncate { every });
 }
 
+// The last file that was there is at its end when logweir is stopped in the gap behind it.
+#[test]
+fn a_generation_that_came_and_went_after_a_gap_is_read() {
+    let scene = Scene::new("app.log", "rotate_grace = \"50ms\"");
+    let rotate = |to: &str| fs::rename(scene.dir.path("app.log"), scene.dir.path(to)).unwrap();
+    scene.dir.write("app.log", "one\ntw");
+    let agent = scene.start();
+    scene.expect(&agent, "one\n");
+    rotate("app.log.3");
+    // Its end is told by its unterminated line.
+    scene.expect(&agent, "one\ntw\n");
+    agent.wait_idle();
+    agent.kill();
+
+    scene.dir.write("app.log", "three\n");
+    rotate("app.log.2");
+    scene.dir.write("app.log", "four\n");
+
+    scene.run("one\ntw\nthree\nfour\n");
+}
+
 #[test]
 fn empty_files_that_were_rotated_are_passed_over() {
     let scene = Scene::new("app.log", "");
