@@ -47,6 +47,10 @@ fn main() -> io::Result<()> {
                 "file -> HTTP, JSON, gzip",
                 "format = \"json\"\ncompression = \"gzip\"",
             ),
+            (
+                "file -> HTTP, JSON, zstd",
+                "format = \"json\"\ncompression = \"zstd\"",
+            ),
         ] {
             http(name, sink, &round_dir, &input, bytes)?;
         }
@@ -181,7 +185,7 @@ fn file(dir: &Path, input: &Path, bytes: u64) -> io::Result<()> {
 }
 
 fn http(name: &str, sink: &str, dir: &Path, input: &Path, bytes: u64) -> io::Result<()> {
-    let collector = Collector::start(sink.contains("gzip"))?;
+    let collector = Collector::start(sink.contains("compression"))?;
     let sink = format!("url = \"http://{}/\"\n{sink}", collector.address);
     let started = Instant::now();
     let child = run(dir, input, &sink)?;

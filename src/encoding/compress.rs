@@ -3,11 +3,10 @@
 //! Pure: no I/O, no clock.
 
 use std::fmt;
-use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use flate2::write::GzEncoder;
+use flate2::{Compress, FlushCompress, Status};
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +19,37 @@ pub enum Compression {
     Zstd(i32),
 }
 
-/// Contexts of Zstandard kept for the next body: as many as work at once, where that is not many.
+/// Contexts kept for the next body: as many as work at once, where that is not many.
 const IDLE_CONTEXTS_MAX: usize = 8;
 
 /// Compresses bodies; several threads may do so at once.
 ///
-/// A context of Zstandard is more than a megabyte, so it is used again.
+/// A context is hundreds of kilobytes (gzip) or more than a megabyte (Zstandard), so it is used
+/// again: fresh ones cost page faults, and the allocator keeps some for every thread.
 pub struct Compressor {
     how: Compression,
-    idle: Mutex<Vec<zstd::bulk::Compressor<'static>>>,
+    zstd: Idle<zstd::bulk::Compressor<'static>>,
+    deflate: Idle<Compress>,
+}
+
+/// Contexts that wait for the next body.
+struct Idle<T>(Mutex<Vec<T>>);
+
+impl<T> Idle<T> {
+    fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put(&self, context: T) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_CONTEXTS_MAX {
+            idle.push(context);
+        }
+    }
 }
 
 impl fmt::Debug for Compressor {
@@ -40,8 +61,11 @@ impl fmt::Debug for Compressor {
 impl Compressor {
     /// Makes one for a method.
     pub fn new(how: Compression) -> Self {
-        let idle = Mutex::default();
-        Self { how, idle }
+        Self {
+            how,
+            zstd: Idle::new(),
+            deflate: Idle::new(),
+        }
     }
 
     /// How bodies are compressed.
@@ -54,39 +78,69 @@ impl Compressor {
     pub fn compress(&self, pieces: Vec<Bytes>) -> Vec<Bytes> {
         match self.how {
             Compression::None => pieces,
-            Compression::Gzip(level) => vec![gzip(&pieces, level).into()],
+            Compression::Gzip(level) => vec![self.gzip(&pieces, level).into()],
             Compression::Zstd(level) => vec![self.zstd(&pieces, level).into()],
         }
     }
 
     fn zstd(&self, pieces: &[Bytes], level: i32) -> Vec<u8> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = idle().pop();
-        let mut context = known.unwrap_or_else(|| {
+        let mut context = self.zstd.take().unwrap_or_else(|| {
             zstd::bulk::Compressor::new(level).expect("levels are checked with the configuration")
         });
         let packed = match pieces {
             [only] => context.compress(only),
             many => context.compress(&many.concat()),
         };
-        let mut idle = idle();
-        if idle.len() < IDLE_CONTEXTS_MAX {
-            idle.push(context);
-        }
+        self.zstd.put(context);
         packed.expect("the output has room for what cannot be compressed")
+    }
+
+    /// One gzip member (RFC 1952): no name, no time, no system.
+    fn gzip(&self, pieces: &[Bytes], level: u32) -> Vec<u8> {
+        const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        let level = flate2::Compression::new(level.min(9));
+        let known = self.deflate.take();
+        let mut context = known.unwrap_or_else(|| Compress::new(level, false));
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        // Log lines shrink to a tenth or so; the vector grows where they do not.
+        let mut out = Vec::with_capacity(bytes / 8 + 64);
+        out.extend_from_slice(&HEADER);
+        let mut crc = crc32fast::Hasher::new();
+        for piece in pieces {
+            crc.update(piece);
+            deflate(&mut context, piece, &mut out, FlushCompress::None);
+        }
+        deflate(&mut context, b"", &mut out, FlushCompress::Finish);
+        out.extend_from_slice(&crc.finalize().to_le_bytes());
+        // The length modulo 2^32.
+        out.extend_from_slice(&(bytes as u32).to_le_bytes());
+        context.reset();
+        self.deflate.put(context);
+        out
     }
 }
 
-fn gzip(pieces: &[Bytes], level: u32) -> Vec<u8> {
-    let bytes: usize = pieces.iter().map(Bytes::len).sum();
-    // Log lines shrink to a tenth or so; the vector grows where they do not.
-    let out = Vec::with_capacity(bytes / 8 + 64);
-    let mut encoder = GzEncoder::new(out, flate2::Compression::new(level.min(9)));
-    pieces
-        .iter()
-        .try_for_each(|piece| encoder.write_all(piece))
-        .and_then(|()| encoder.finish())
-        .expect("writing to a vector cannot fail")
+/// Puts `input` through the context, and with `Finish` all that it still holds.
+fn deflate(context: &mut Compress, mut input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) {
+    const STEP_BYTES: usize = 64 << 10;
+    loop {
+        if out.capacity() - out.len() < STEP_BYTES / 16 {
+            out.reserve(STEP_BYTES);
+        }
+        let before = context.total_in();
+        let status = context
+            .compress_vec(input, out, flush)
+            .expect("nothing about memory can be wrong");
+        let used = usize::try_from(context.total_in() - before).expect("a part of the input");
+        input = &input[used..];
+        let is_done = match flush {
+            FlushCompress::Finish => status == Status::StreamEnd,
+            _ => input.is_empty(),
+        };
+        if is_done {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The http sink against every answer that a collector, a proxy or a broken network can give.
 
 mod answers;
+mod chaos;
 mod connection;
 mod credentials;
 mod elastic;

@@ -15,7 +15,7 @@ pub(crate) use agent::{Agent, Ended, Logweir};
 pub(crate) use collector::{Body, Collector, Outcome, ReservedPort, Settings};
 pub(crate) use dir::{Dir, read};
 pub(crate) use http::Request;
-pub(crate) use oracle::{Oracle, line};
+pub(crate) use oracle::{Oracle, Report, line};
 pub(crate) use rng::Rng;
 pub(crate) use rotation::{Dated, Opened, Rotation};
 pub(crate) use script::{Answer, Delivery, Faults, Reading, Script};
