@@ -89,8 +89,7 @@ pub(super) async fn settle<S: Sink>(
         let (part, payload) = &current;
         match shared.deliver(payload).await {
             Ok(()) => {
-                let n_cut = shared.sink.n_cut(payload);
-                shared.counters.truncated.add(n_cut);
+                shared.count_cut(shared.sink.n_cut(payload));
             }
             Err(error) => waiting.extend(shared.failed(part, error).await?),
         }
@@ -187,6 +186,14 @@ impl<S: Sink> Shared<S> {
             self.wait(&error).await;
             self.counters.retries.add(1);
         }
+    }
+
+    /// Counts lines that were cut for this sink, and says it the first time.
+    fn count_cut(&self, lines: u64) {
+        if lines > 0 && self.counters.truncated.get() == 0 {
+            warn!(sink = %self.name, "lines are cut at this sink's max_line: they are counted");
+        }
+        self.counters.truncated.add(lines);
     }
 
     /// Says an outage and backs off; one last attempt is made when draining begins.

@@ -2,10 +2,11 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
@@ -33,6 +34,9 @@ struct Entry<'a> {
     file: Option<&'a str>,
     offset: u64,
     line: String,
+    /// The line's bytes in base64, where `line` cannot show them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b64: Option<String>,
 }
 
 /// Why lines were refused.
@@ -79,20 +83,29 @@ impl DeadLetter {
 
     fn append(&self, body: &[u8]) -> io::Result<()> {
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = Some(self.open()?);
-        }
-        let file = slot.as_mut().expect("just opened");
+        // Whoever moves a full file away makes room for a new one.
+        let file = match slot.take() {
+            Some(file) if self.is_at_its_path(&file)? => file,
+            _ => self.open()?,
+        };
+        let file = slot.insert(file);
         let len = file.metadata()?.len();
         if len + body.len() as u64 > BYTES_MAX {
             return Err(io::Error::other("the file is full (1 GiB): move it away"));
         }
-        let written = file.write_all(body);
+        // The lines' places move on only once they are safe here, power cuts included.
+        let written = file.write_all(body).and_then(|()| file.sync_data());
         if written.is_err() {
             // A torn entry would spoil the file for its readers.
             let _ = file.set_len(len);
         }
         written
+    }
+
+    fn is_at_its_path(&self, file: &File) -> io::Result<bool> {
+        let open = file.metadata()?;
+        let there = std::fs::metadata(&self.path);
+        Ok(there.is_ok_and(|it| (it.dev(), it.ino()) == (open.dev(), open.ino())))
     }
 
     fn open(&self) -> io::Result<File> {
@@ -125,10 +138,36 @@ fn append_entries(
                 file: chunk.origin.path.as_deref(),
                 offset: line.offset,
                 line: String::from_utf8_lossy(line.text).into_owned(),
+                b64: std::str::from_utf8(line.text)
+                    .is_err()
+                    .then(|| BASE64_STANDARD.encode(line.text)),
             };
             serde_json::to_writer(&mut *out, &entry).map_err(io::Error::other)?;
             out.push(b'\n');
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rejected/out.ndjson");
+        let dead_letter = DeadLetter::new(path.clone());
+
+        dead_letter.append(b"one\n").unwrap();
+        dead_letter.append(b"two\n").unwrap();
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        dead_letter.append(b"three\n").unwrap();
+
+        assert_eq!(
+            std::fs::read(dir.path().join("moved")).unwrap(),
+            b"one\ntwo\n"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"three\n");
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Trial;
 use crate::support::{
-    Answer, Collector, Logweir, PATIENCE, Request, Settings, line, poll, read, within,
+    Answer, Collector, Dir, Logweir, PATIENCE, Plan, Request, Settings, line, poll, read, within,
 };
 
 #[test]
@@ -176,6 +176,20 @@ fn what_is_refused_for_another_reason_goes_to_the_dead_letters_whole() {
             "{stored}"
         );
     }
+}
+
+#[test]
+fn a_dead_letter_keeps_bytes_that_are_no_text() {
+    let collector = Collector::start(Settings::default(), |_: &Request| Answer::refuse(410));
+    let dir = Dir::new();
+    let plan = Plan::new(dir.write("app.log", b"a\xff\xfeb\n"), 0);
+    let trial = Trial::start_in(dir, plan, &collector.url("/"), "");
+
+    let letters = dead_letters(&trial.dir.path("state/rejected/out.ndjson"), 1);
+
+    assert_eq!(letters[0]["line"], "a\u{fffd}\u{fffd}b");
+    // printf 'a\xff\xfeb' | base64
+    assert_eq!(letters[0]["b64"], "Yf/+Yg==");
 }
 
 #[test]
