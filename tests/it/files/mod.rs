@@ -16,6 +16,7 @@ mod stopped;
 mod trial;
 mod truncation;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -107,7 +108,8 @@ impl Scene {
     fn trial(&self, test: &str, plan: &Plan, kills: u64) {
         let mut rng = Rng::printed(test);
 
-        let (agent, kills) = kill_in_a_loop(|| self.start(), plan.start(), kills, &mut rng);
+        let kills = Kills::many(kills);
+        let (agent, kills) = kill_in_a_loop(|| self.start(), plan.start(), &kills, &mut rng);
 
         eprintln!("{test}: {kills} kills");
         self.finish(agent, plan);
@@ -149,32 +151,48 @@ fn copy_config(pattern: &str, more: &str) -> String {
     )
 }
 
-/// Starts and kills logweir at random times until `writer` has ended and it happened `kills_min`
-/// times; then starts it once more and leaves it running. Without kills it runs all the time.
+/// How often logweir is killed, and how long it lives, in milliseconds.
+struct Kills {
+    min: u64,
+    life_ms: Range<u64>,
+}
+
+impl Kills {
+    /// At least so many, of lives that are short.
+    fn many(min: u64) -> Self {
+        Self {
+            min,
+            life_ms: 10..300,
+        }
+    }
+}
+
+/// Starts and kills logweir at random times until `writer` has ended and it happened often enough;
+/// then starts it once more and leaves it running. Without kills it runs all the time.
 #[track_caller]
 fn kill_in_a_loop(
     start: impl Fn() -> Agent,
     mut writer: Writer,
-    kills_min: u64,
+    kills: &Kills,
     rng: &mut Rng,
 ) -> (Agent, u64) {
-    if kills_min == 0 {
+    if kills.min == 0 {
         let agent = start();
         writer.wait(DRAIN);
         return (agent, 0);
     }
-    let mut kills = 0;
+    let mut n_kills = 0;
     loop {
         let agent = start();
-        pass(rng.millis(10..300));
+        pass(rng.millis(kills.life_ms.clone()));
         match writer.ended() {
-            Some(good) if kills >= kills_min => {
+            Some(good) if n_kills >= kills.min => {
                 assert!(good, "the writer failed");
-                return (agent, kills);
+                return (agent, n_kills);
             }
             _ => agent.kill(),
         }
-        kills += 1;
+        n_kills += 1;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::{
     Answer, Collector, Dir, Faults, Logweir, Plan, Request, Rng, Rotation, Settings,
 };
 
-use super::{DRAIN, kill_in_a_loop, long};
+use super::{DRAIN, Kills, kill_in_a_loop, long};
 
 const BATCH_LINES: u64 = 1_000;
 
@@ -58,7 +58,12 @@ fn trial(test: &str, rotation: fn(u64) -> Rotation, kills: u64) {
         n_lines: n_lines - 1,
         ..plan
     };
-    let (agent, kills) = kill_in_a_loop(start, plan.start(), kills, &mut rng);
+    // As many as in the peers' trial, all over the time of the writer.
+    let kills = Kills {
+        min: kills,
+        life_ms: if long() { 300..1_900 } else { 10..300 },
+    };
+    let (agent, kills) = kill_in_a_loop(start, plan.start(), &kills, &mut rng);
     collector.wait_lines(plan.writer, n_lines, DRAIN);
     agent.wait_listening();
     let ended = agent.stop();
