@@ -36,6 +36,39 @@ struct Stream<'a> {
     pieces: Vec<&'a Piece<'a>>,
 }
 
+/// What is the same for all lines of a piece.
+struct Rendered<'a> {
+    origin: &'a Origin,
+    validity: Validity,
+    metadata: Vec<u8>,
+}
+
+/// The values of one stream as they are written.
+struct Values {
+    is_first: bool,
+    /// No line may carry an earlier time.
+    least_ns: i64,
+}
+
+impl Values {
+    fn append(&mut self, out: &mut Vec<u8>, time_ns: i64, line: &Line, piece: &Rendered) {
+        let time_ns = time_ns.max(self.least_ns);
+        self.least_ns = time_ns.saturating_add(1);
+        out.extend_from_slice(if self.is_first { b"[\"" } else { b",[\"" });
+        self.is_first = false;
+        // Loki knows no time before 1970.
+        append_decimal(out, u64::try_from(time_ns).unwrap_or(0));
+        out.extend_from_slice(b"\",\"");
+        let content = piece.validity.content(line);
+        content.append(out);
+        out.extend_from_slice(b"\",{");
+        out.extend_from_slice(&piece.metadata);
+        append_offset(out, piece.origin, line);
+        append_marks(out, line, content);
+        out.extend_from_slice(b"}]");
+    }
+}
+
 impl Streams {
     pub(super) fn new(options: &Loki, host: &str) -> Self {
         Self {
@@ -96,41 +129,45 @@ impl Streams {
     }
 
     /// Appends the lines in order of time. Times grow strictly, because of two lines that are equal
-    /// and have the same time the second would be dropped; where files of one stream overlap, some
-    /// lines move by as many nanoseconds as it takes.
+    /// and have the same time the second would be dropped; where files of one stream overlap, and
+    /// where records with times of their own share one, some move by as many nanoseconds as it takes.
     fn append_values(&self, out: &mut Vec<u8>, mut pieces: Vec<&Piece>) {
         pieces.sort_by_key(|piece| piece.time_ns);
-        let mut least_ns = i64::MIN;
-        let mut is_first = true;
-        for piece in pieces {
-            let validity = Validity::of(&piece.lines);
-            let metadata = self.metadata(piece.origin);
+        let mut values = Values {
+            is_first: true,
+            least_ns: i64::MIN,
+        };
+        let rendered: Vec<Rendered> = pieces.iter().map(|piece| self.rendered(piece)).collect();
+        for (piece, rendered) in pieces.iter().zip(&rendered) {
             out.reserve(
-                piece.lines.bytes().len() + piece.lines.count() as usize * (metadata.len() + 80),
+                piece.lines.bytes().len()
+                    + piece.lines.count() as usize * (rendered.metadata.len() + 80),
             );
-            for (line, time_ns) in piece.lines.iter().zip(piece.time_ns..) {
-                let time_ns = match line.time_ns {
-                    // Its own; equal ones differ already.
-                    Some(own_ns) => own_ns,
-                    None => {
-                        let time_ns = time_ns.max(least_ns);
-                        least_ns = time_ns.saturating_add(1);
-                        time_ns
-                    }
-                };
-                out.extend_from_slice(if is_first { b"[\"" } else { b",[\"" });
-                is_first = false;
-                // Loki knows no time before 1970.
-                append_decimal(out, u64::try_from(time_ns).unwrap_or(0));
-                out.extend_from_slice(b"\",\"");
-                let content = validity.content(&line);
-                content.append(out);
-                out.extend_from_slice(b"\",{");
-                out.extend_from_slice(&metadata);
-                append_offset(out, piece.origin, &line);
-                append_marks(out, &line, content);
-                out.extend_from_slice(b"}]");
-            }
+        }
+        let timed = pieces.iter().zip(&rendered).flat_map(|(piece, rendered)| {
+            let lines = piece.lines.iter().zip(piece.time_ns..);
+            lines.map(move |(line, time_ns)| (line.time_ns.unwrap_or(time_ns), line, rendered))
+        });
+        let any_own = |piece: &&Piece| piece.lines.iter().any(|line| line.time_ns.is_some());
+        // Untouched lines have no times of their own, and those without are in order already.
+        if pieces
+            .iter()
+            .any(|it| !it.lines.is_untouched() && any_own(it))
+        {
+            let mut all: Vec<(i64, Line, &Rendered)> = timed.collect();
+            all.sort_by_key(|(time_ns, ..)| *time_ns);
+            let each = all.into_iter();
+            each.for_each(|(time_ns, line, piece)| values.append(out, time_ns, &line, piece));
+        } else {
+            timed.for_each(|(time_ns, line, piece)| values.append(out, time_ns, &line, piece));
+        }
+    }
+
+    fn rendered<'a>(&self, piece: &'a Piece) -> Rendered<'a> {
+        Rendered {
+            origin: piece.origin,
+            validity: Validity::of(&piece.lines),
+            metadata: self.metadata(piece.origin),
         }
     }
 
