@@ -53,13 +53,14 @@ fn certificates(dir: &Dir) {
     }
 }
 
-/// nginx in front of `collector`, which demands a client's certificate.
+/// nginx in front of `collector`, which demands a client's certificate. It is one process: workers
+/// would survive their killed master.
 #[track_caller]
 fn front(nginx: &str, dir: &Dir, port: &Port, collector: &Collector) -> Front {
     let (port, at) = (port.number(), dir.text(""));
     let config = format!(
         r#"
-        daemon off; worker_processes 1; pid {at}/nginx.pid; error_log {at}/error.log info;
+        daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/error.log info;
         events {{ worker_connections 64; }}
         http {{
             log_format seen "$server_protocol $ssl_client_verify $status";
@@ -81,6 +82,7 @@ fn front(nginx: &str, dir: &Dir, port: &Port, collector: &Collector) -> Front {
     let child = Command::new(nginx)
         .args(["-p", &at, "-c", &dir.text("nginx.conf")])
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("starts nginx");
