@@ -158,6 +158,10 @@ pub struct Intent {
     pub replayable: Option<Vec<Span>>,
     /// Where the cursors stand once it is written.
     pub after: Vec<CursorRecord>,
+    /// True where the sink's intent before this one was not carried out by the process that made
+    /// this one: this one says nothing of it. Else it says that it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
 }
 
 /// A part of an intent's bytes that can be read again from its input.
@@ -293,6 +297,7 @@ mod tests {
                 cursor: at(1),
             }]),
             after: vec![at(1)],
+            anew: true,
         }
     }
 
@@ -383,7 +388,7 @@ mod tests {
             panic!("{records:?}")
         };
         assert_eq!((intent.end, &intent.prefixes[..]), (5, &[][..]));
-        assert_eq!(intent.replayable, None);
+        assert_eq!((&intent.replayable, intent.anew), (&None, false));
     }
 
     #[test]

@@ -75,6 +75,7 @@ fn writer((_, record): &(u64, Record)) -> Option<String> {
 fn prove(state: &mut State, intent: Intent, is_carried_out: &impl Fn(&Intent) -> bool) -> bool {
     let key = intent.sink.clone();
     if let Some(before) = state.intents.get(&key).cloned()
+        && !intent.anew
         && !state.is_settled(&before)
     {
         if !is_carried_out(&before) {
@@ -132,6 +133,7 @@ mod tests {
             prefixes: Vec::new(),
             replayable: None,
             after,
+            anew: false,
         })
     }
 
@@ -175,6 +177,23 @@ mod tests {
         assert_eq!(offset(&state, "file"), 30);
         assert_eq!(offset(&state, "http"), 20);
         assert!(doubtful.is_empty());
+    }
+
+    #[test]
+    fn after_a_power_cut_an_intent_of_another_process_stands_for_itself() {
+        let mut records = journal();
+        records.truncate(5);
+        let Record::Intent(mut anew) = intent(15) else {
+            panic!("it is one")
+        };
+        anew.anew = true;
+        // The last intent that an fsync covered was undone: what is there is the one behind it.
+        records[3] = (4, at("http", 3));
+        records.push((6, Record::Intent(anew)));
+
+        let (state, doubtful) = replay(records, "new", |intent| intent.end == 15);
+
+        assert_eq!((offset(&state, "file"), doubtful.len()), (15, 0));
     }
 
     #[test]

@@ -38,9 +38,11 @@ impl State {
             Record::Stream(stream) => self.note(stream),
             Record::At(cursors) => cursors.into_iter().for_each(|cursor| self.place(cursor)),
             Record::Intent(intent) => {
-                // A sink makes one write after the other, so a new intent says that the one
-                // before it was carried out.
-                if let Some(before) = self.intents.insert(intent.sink.clone(), intent) {
+                // A sink makes one write after the other, so the next intent of the same process
+                // says that the one before it was carried out.
+                let follows = !intent.anew;
+                let before = self.intents.insert(intent.sink.clone(), intent);
+                if let Some(before) = before.filter(|_| follows) {
                     self.carry_out(&before);
                 }
             }
@@ -299,12 +301,26 @@ mod tests {
             prefixes: Vec::new(),
             replayable: None,
             after: vec![cursor(end)],
+            anew: false,
         }
     }
 
     fn offset(state: &State) -> Option<&Position> {
         let mut known = state.streams("app");
         known.next()?.cursors.first().map(|(_, position)| position)
+    }
+
+    #[test]
+    fn an_intent_of_another_process_confirms_nothing() {
+        let mut state = State::default();
+        state.apply(Record::Intent(intent(20)));
+
+        let mut anew = intent(10);
+        anew.anew = true;
+        state.apply(Record::Intent(anew.clone()));
+
+        assert_eq!(offset(&state), None, "neither may have been carried out");
+        assert_eq!(state.intents["out"], anew);
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(super) struct Outputs {
     open: HashMap<PathBuf, Output>,
     /// A batch that failed half-way, to be continued by its retry.
     pub(super) begun: Option<Begun>,
+    /// True where this process carried the sink's last intent out. Before its first one, and where
+    /// a batch was given up half-way, recovery has looked at the last one and settled it.
+    pub(super) made: bool,
     /// Counts uses.
     clock: u64,
     /// The requests to open everything anew that were met.

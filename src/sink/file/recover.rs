@@ -270,6 +270,7 @@ mod tests {
             prefixes: prefixes.to_vec(),
             replayable,
             after: vec![cursor(19)],
+            anew: false,
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
-use super::open::Output;
+use super::open::{Output, Outputs};
 use super::{Fsync, Inner};
 use crate::outputs::rotated;
 
@@ -55,9 +55,9 @@ impl Inner {
     ///
     /// # Errors
     /// The new one cannot be opened.
-    pub(super) fn rotate(&self, mut output: Output) -> io::Result<Output> {
+    pub(super) fn rotate(&self, mut output: Output, outputs: &Outputs) -> io::Result<Output> {
         let (sink, path) = (&self.cx.name, &output.real);
-        match self.put_aside(&output) {
+        match self.put_aside(&output, outputs) {
             Ok(aside) => {
                 info!(%sink, path = %path.display(), aside = %aside.display(), "output was rotated");
             }
@@ -75,10 +75,13 @@ impl Inner {
         self.open_output(&path, Instant::now())
     }
 
-    fn put_aside(&self, output: &Output) -> io::Result<PathBuf> {
+    fn put_aside(&self, output: &Output, outputs: &Outputs) -> io::Result<PathBuf> {
         let checkpoints = &self.cx.checkpoints;
-        // One batch after the other: the last one was written whole.
-        if let Some((intent, _)) = checkpoints.last_intent(&self.cx.name) {
+        // One batch after the other: the last one was written whole, if this process intended it.
+        // One of the run before was settled by recovery, and may not have been carried out.
+        if let Some((intent, _)) = checkpoints.last_intent(&self.cx.name)
+            && outputs.made
+        {
             checkpoints.adopt(intent.after)?;
         }
         if self.config.fsync != Fsync::Never {

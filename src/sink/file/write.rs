@@ -53,6 +53,7 @@ impl Inner {
                     // Its lines come again in another batch.
                     self.close(output);
                     recover::recover(&self.cx);
+                    outputs.made = false;
                 }
                 Begun {
                     payload: Arc::clone(payload),
@@ -94,6 +95,7 @@ impl Inner {
             output.file.sync_data()?;
         }
         if let Some((output, _)) = open.take() {
+            outputs.made |= output.regular;
             self.keep_output(outputs, output);
         }
         Ok(())
@@ -107,18 +109,20 @@ impl Inner {
         }
         let mut start = output.file.metadata()?.len();
         if self.is_due(&output, start, write.body.len as u64) {
-            output = self.rotate(output)?;
+            output = self.rotate(output, outputs)?;
             start = output.file.metadata()?.len();
         }
-        if let Err(error) = self.intend(&output, start, write) {
+        let intent = self.intent(outputs, &output, start, write);
+        if let Err(error) = self.cx.checkpoints.intend(intent) {
             self.keep_output(outputs, output);
             return Err(error);
         }
+        outputs.made = false;
         Ok(output)
     }
 
-    fn intend(&self, output: &Output, start: u64, write: &Write) -> io::Result<()> {
-        self.cx.checkpoints.intend(Intent {
+    fn intent(&self, outputs: &Outputs, output: &Output, start: u64, write: &Write) -> Intent {
+        Intent {
             sink: self.cx.name.to_string(),
             output: OutputId {
                 path: output.real.display().to_string(),
@@ -133,7 +137,8 @@ impl Inner {
             prefixes: write.sums.prefixes.clone(),
             replayable: write.replayable.clone(),
             after: write.after.clone(),
-        })
+            anew: !outputs.made,
+        }
     }
 }
 

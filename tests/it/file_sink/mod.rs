@@ -2,6 +2,7 @@
 
 mod aside;
 mod kills;
+mod undone;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
