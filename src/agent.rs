@@ -157,10 +157,16 @@ struct Agent {
 /// # Errors
 /// [`StartError`] where it cannot start; nothing was read then.
 pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, StartError> {
-    let checkpoints = match &plan.state {
-        Some(dir) => Checkpoints::open(dir)?,
-        None => Checkpoints::none(),
+    let mut stop = std::pin::pin!(stop);
+    let opened = match &plan.state {
+        Some(dir) => tokio::select! {
+            opened = Checkpoints::open_with_room(dir) => Some(opened?),
+            () = &mut stop => None,
+        },
+        None => Some(Checkpoints::none()),
     };
+    let told_to_stop = opened.is_none();
+    let checkpoints = opened.unwrap_or_else(Checkpoints::none);
     let mut agent = Agent {
         own_files: Arc::new(own_files(&plan)),
         plan,
@@ -173,6 +179,9 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
         source_counters: Vec::new(),
         sink_counters: Vec::new(),
     };
+    if told_to_stop {
+        return Ok(agent.report(Ended::Stopped));
+    }
     let queues = agent.start_sinks()?;
     agent.start_sources(queues);
 

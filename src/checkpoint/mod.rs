@@ -5,6 +5,8 @@
 //! covers. It knows nothing of files' contents or of collectors.
 
 mod journal;
+mod load;
+mod open_error;
 mod output;
 mod replay;
 mod state;
@@ -23,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 pub use journal::{CursorRecord, Intent, OutputId, Span, StreamRecord};
+pub use open_error::OpenError;
 pub use output::{FoundOutput, HEAD_BYTES, find_output, read_head};
 pub use state::to_record;
-pub use store::OpenError;
 
 use crate::model::{CursorKey, Moved, Position, StreamKey};
 use journal::Record;
@@ -71,6 +73,31 @@ impl Checkpoints {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let store = Store::open(dir)?;
         Ok(Self::with(Some(Mutex::new(store)), Some(dir.to_owned())))
+    }
+
+    /// As [`Checkpoints::open`], and waits while the disk is full, which is said once.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_with_room(dir: &Path) -> Result<Self, OpenError> {
+        let mut waits = false;
+        loop {
+            match Self::open(dir) {
+                Err(error) if error.is_full_disk() => {
+                    if !waits {
+                        error!(%error, "cannot start yet: it is tried again every second");
+                    }
+                    waits = true;
+                }
+                opened => {
+                    if waits && opened.is_ok() {
+                        info!(dir = %dir.display(), "there is room for checkpoints again: starting");
+                    }
+                    return opened;
+                }
+            }
+            tokio::time::sleep(SYNC_INTERVAL).await;
+        }
     }
 
     /// Checkpoints that remember nothing.
@@ -300,7 +327,7 @@ impl Checkpoints {
         let Some(point) = lock(store).begin_sync()? else {
             return Ok(());
         };
-        let synced = self.sync_covered().and_then(|()| point.file.sync_data());
+        let synced = self.sync_covered().and_then(|()| point.sync());
         lock(store).end_sync(synced, &point)
     }
 
@@ -312,6 +339,10 @@ impl Checkpoints {
             (open, std::mem::take(&mut covered.closed))
         };
         let synced = open.iter().chain(&closed).try_for_each(|it| it.sync_data());
+        let synced = synced.map_err(|error| {
+            let text = format!("an output cannot be forced to disk: {error}");
+            io::Error::new(error.kind(), text)
+        });
         if synced.is_err() {
             lock(&self.0.covered).closed.extend(closed);
         }
@@ -328,7 +359,11 @@ impl Outage {
         match result {
             Ok(()) if self.0 => info!("checkpoints are written again"),
             Err(error) if !self.0 => {
-                error!(%error, "cannot write checkpoints: a restart now would send lines twice");
+                error!(
+                    %error,
+                    "cannot write checkpoints, which is tried again every second: a restart now \
+                     would send lines twice"
+                );
             }
             _ => return,
         }

@@ -7,7 +7,7 @@ mod disk;
 mod globs;
 mod lines;
 mod many;
-mod namespace;
+pub(crate) mod namespace;
 mod permission;
 mod process;
 mod replacement;

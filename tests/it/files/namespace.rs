@@ -5,12 +5,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Agent, Logweir};
+use crate::support::{Agent, Dir, Logweir};
 
 use super::Scene;
 
 /// True where `wrapper` can run programs here; else it is said that `test` is skipped.
-pub(super) fn allowed(test: &str, wrapper: &[&str], script: &str) -> bool {
+pub(crate) fn allowed(test: &str, wrapper: &[&str], script: &str) -> bool {
     let tried = Command::new(wrapper[0])
         .args(&wrapper[1..])
         .args(["sh", "-c", script])
@@ -24,32 +24,47 @@ pub(super) fn allowed(test: &str, wrapper: &[&str], script: &str) -> bool {
     good
 }
 
+/// What makes a file's mode count, also for root.
+pub(crate) fn without_override() -> &'static [&'static str] {
+    // Who is not root needs no help to be refused.
+    if rustix::process::geteuid().is_root() {
+        &["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    } else {
+        &["env"]
+    }
+}
+
 /// A mount namespace in which the caller is root.
-pub(super) const MOUNTS: [&str; 2] = ["unshare", "-rm"];
+pub(crate) const MOUNTS: [&str; 2] = ["unshare", "-rm"];
 
 /// Mounts a file system in memory of `size` on `at`.
-pub(super) fn tmpfs(size: &str, at: &Path) -> String {
+pub(crate) fn tmpfs(size: &str, at: &Path) -> String {
     format!(
         "mount -t tmpfs -o size={size},mode=777 tiny '{}'",
         at.display()
     )
 }
 
+/// `logweir run -c CONFIG` under `wrapper`, after `before` in a shell. Its process id is the shell's.
+pub(crate) fn run_under(dir: &Dir, config: &Path, wrapper: &[&str], before: &str) -> Logweir {
+    let script = format!(
+        "exec {} sh -c '{} && exec \"$@\"' sh \"$@\"",
+        wrapper.join(" "),
+        before.replace('\'', "'\\''")
+    );
+    let args = [OsStr::new("run"), OsStr::new("-c"), config.as_os_str()];
+    Logweir::shell(dir, &script, args)
+}
+
 impl Scene {
-    /// Starts logweir under `wrapper`, after `before` in a shell. Its process id is the shell's.
+    /// Starts logweir under `wrapper`, after `before` in a shell.
     pub(super) fn start_under(&self, wrapper: &[&str], before: &str) -> Agent {
-        let script = format!(
-            "exec {} sh -c '{} && exec \"$@\"' sh \"$@\"",
-            wrapper.join(" "),
-            before.replace('\'', "'\\''")
-        );
-        let args = [OsStr::new("run"), OsStr::new("-c"), self.config.as_os_str()];
-        Logweir::shell(&self.dir, &script, args).start()
+        run_under(&self.dir, &self.config, wrapper, before).start()
     }
 }
 
 /// A path as the process sees it.
-pub(super) fn seen_by(agent: &Agent, path: &Path) -> PathBuf {
+pub(crate) fn seen_by(agent: &Agent, path: &Path) -> PathBuf {
     let root = format!("/proc/{}/root", agent.id());
     Path::new(&root).join(path.strip_prefix("/").expect("an absolute path"))
 }

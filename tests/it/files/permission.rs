@@ -5,17 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::within;
 
-use super::namespace::allowed;
+use super::namespace::{allowed, without_override};
 use super::{DRAIN, Scene};
-
-/// Even for root a file's mode counts then.
-const WITHOUT_OVERRIDE: [&str; 2] = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
 
 #[test]
 fn a_file_that_may_not_be_read_is_said_once_and_read_when_it_may() {
-    // Who is not root needs no help to be refused.
-    let root = rustix::process::geteuid().is_root();
-    let wrapper: &[&str] = if root { &WITHOUT_OVERRIDE } else { &["env"] };
+    let wrapper = without_override();
     if !allowed("EACCES", wrapper, "true") {
         return;
     }
