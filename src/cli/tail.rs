@@ -1,12 +1,13 @@
 //! `logweir tail`: follows sources and merges them to stdout.
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::network::{self, NetworkArgs};
 use super::output::OutputArgs;
 use super::{Exit, say, show};
 use crate::agent::{Plan, Turns};
-use crate::config::{ArgumentOptions, sources_from_arguments};
+use crate::config::{ArgumentOptions, parse_duration, sources_from_arguments};
 use crate::source::file::{Follow, Start};
 
 #[derive(Debug, Args)]
@@ -19,6 +20,11 @@ pub(super) struct TailArgs {
     #[arg(short = 'n', long, value_name = "N|all", default_value = "10")]
     #[arg(value_parser = parse_lines, allow_negative_numbers = true)]
     lines: Start,
+    /// Begin with the first line of each file that is not older: 15m, 1h 30m or a time such as
+    /// 2026-11-25T12:00:00Z
+    #[arg(long, value_name = "AGO|TIME", value_parser = parse_since)]
+    #[arg(allow_hyphen_values = true, conflicts_with = "lines")]
+    since: Option<Start>,
     /// End at the end of every file
     #[arg(long)]
     no_follow: bool,
@@ -42,6 +48,17 @@ fn parse_lines(text: &str) -> Result<Start, String> {
     })
 }
 
+fn parse_since(text: &str) -> Result<Start, String> {
+    if let Ok(ago) = parse_duration(text.strip_prefix('-').unwrap_or(text)) {
+        return Ok(Start::Since(ago));
+    }
+    let Ok(time) = text.parse::<Timestamp>() else {
+        return Err("a time ago such as 15m, or a time such as 2026-11-25T12:00:00Z".to_owned());
+    };
+    let time_ns = i64::try_from(time.as_nanosecond());
+    Ok(Start::NotBefore(time_ns.unwrap_or(i64::MAX)))
+}
+
 /// Runs until the sources end, a limit is reached or a signal comes. Blocks.
 pub(super) fn tail(args: TailArgs) -> Exit {
     show::init_log(&args.output);
@@ -63,7 +80,7 @@ fn plan(args: &TailArgs) -> Result<Plan, Vec<String>> {
         Follow::Forever
     };
     let options = ArgumentOptions {
-        start: args.lines,
+        start: args.since.unwrap_or(args.lines),
         follow,
         network: network::options(&args.network)?,
     };

@@ -77,7 +77,7 @@ impl Charset {
     }
 
     /// Decodes one line into `out`, whose former content is gone.
-    pub(super) fn decode(self, bytes: &[u8], out: &mut String) {
+    pub fn decode(self, bytes: &[u8], out: &mut String) {
         out.clear();
         let mut decoder = self.0.new_decoder_without_bom_handling();
         let room = decoder.max_utf8_buffer_length(bytes.len());

@@ -26,6 +26,11 @@ impl Refine {
         Self { filter, time, zone }
     }
 
+    /// Where records have their time, where that counts.
+    pub(crate) fn time(&self) -> Option<&TimeFrom> {
+        self.time.as_ref()
+    }
+
     /// True where nothing happens.
     pub(crate) fn is_idle(&self) -> bool {
         self.filter.is_empty() && self.time.is_none()

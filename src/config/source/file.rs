@@ -5,13 +5,16 @@ use std::time::Duration;
 use super::super::cx::Cx;
 use super::super::location::path_trouble;
 use super::super::references::{From, Text};
+use super::super::suggest::nearest;
 use super::super::table::Table;
+use super::super::units;
 use super::super::value::Value;
 use super::is_path;
 use super::network::MS;
 use crate::framing::Charset;
 use crate::source::file::{FileConfig, Follow, Label, Start, WatchMode, check_exclude};
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -147,13 +150,35 @@ fn charset(value: &Value, cx: &mut Cx) -> Option<Charset> {
 }
 
 fn start(value: &Value, cx: &mut Cx) -> Option<Start> {
-    if value.raw_text().is_some_and(|text| text.starts_with('-')) {
-        value.later(cx);
-        return None;
+    let text = value.known_text(cx)?.value;
+    let Some(age) = text.strip_prefix('-') else {
+        return start_word(value, &text, cx);
+    };
+    match units::duration(age) {
+        Ok(age) if (SECOND..=3_650 * DAY).contains(&age) => Some(Start::Since(age)),
+        Ok(_) => {
+            value.fail(cx, "must be between \"-1s\" and \"-3650d\"");
+            None
+        }
+        Err(not) => {
+            let hint = "a time ago is written as \"-15m\", \"-1h\" or \"-1d 12h\"";
+            value.fail(cx, not.why).label(hint);
+            None
+        }
     }
-    value.choice(
-        &[("beginning", Start::Beginning), ("end", Start::End)],
-        &[],
-        cx,
-    )
+}
+
+fn start_word(value: &Value, text: &str, cx: &mut Cx) -> Option<Start> {
+    let near = match text {
+        "beginning" => return Some(Start::Beginning),
+        "end" => return Some(Start::End),
+        text if units::duration(text).is_ok() => Some(format!("-{text}")),
+        text => nearest(text, ["beginning", "end"]).map(str::to_owned),
+    };
+    let wanted = "must be `beginning`, `end` or a time ago such as `-1h`";
+    let found = value.fail(cx, wanted);
+    if let Some(near) = near {
+        found.label(format!("did you mean `{near}`?"));
+    }
+    None
 }

@@ -226,7 +226,7 @@ fn every_key_arrives() {
         panic!("files")
     };
     assert_eq!(files.paths, ["/srv/app/*.log", "/srv/app/old"]);
-    assert_eq!(files.start, Start::End);
+    assert_eq!(files.start, Start::Since(Duration::from_secs(36 * 3_600)));
     assert_eq!(files.rotate_grace, Duration::from_secs(90));
     assert_eq!(files.forget_after, Duration::from_secs(7 * 86_400));
     assert_eq!(files.charset, Charset::named("utf-16le").ok());

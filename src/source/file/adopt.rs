@@ -218,7 +218,8 @@ impl Registry {
             }
         }
         let place = match start {
-            Start::Beginning => Place::beginning(),
+            Start::Beginning | Start::Since(_) | Start::NotBefore(_) => Place::beginning(),
+            Start::At(offset) => Place::at(&found.file, offset)?,
             Start::End => Place::end(&found.file)?,
             Start::LastLines(count) => Place::last_lines(&found.file, count)?,
         };

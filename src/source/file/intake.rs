@@ -13,6 +13,7 @@ use super::adopt::{Adopted, Decision, Registry};
 use super::discover::Match;
 use super::found::Found;
 use super::generation::GenerationId;
+use super::since::Since;
 use super::tail::Place;
 use super::{Inode, Start};
 use crate::checkpoint::StreamRecord;
@@ -51,6 +52,7 @@ pub(super) struct Sight {
     /// What this process writes.
     pub(super) own: Arc<OwnFiles>,
     pub(super) start: Start,
+    pub(super) since: Option<Since>,
     pub(super) ignore_older: Option<Duration>,
 }
 
@@ -118,7 +120,8 @@ fn examine(
     }
     let inode = found.inode;
     let displaced = registry.displaced(&found)?;
-    let start = first_start(sight.start, sight.ignore_older, &found);
+    let since = sight.since.as_ref();
+    let start = first_start(sight.start, since, sight.ignore_older, &found)?;
     let decision = registry.adopt(found, start, &[])?;
     let taken = Examined::Taken {
         displaced,
@@ -136,14 +139,25 @@ pub(super) fn alias_of(candidate: &Match, inode: Inode) -> Option<PathBuf> {
 }
 
 /// Where a file is read from that was never seen: one that is older than `ignore_older` at its end.
-pub(super) fn first_start(start: Start, ignore_older: Option<Duration>, found: &Found) -> Start {
+/// Blocks.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn first_start(
+    start: Start,
+    since: Option<&Since>,
+    ignore_older: Option<Duration>,
+    found: &Found,
+) -> io::Result<Start> {
     let old = |older: Duration| {
         let age = SystemTime::now().duration_since(found.modified);
         age.is_ok_and(|age| age > older)
     };
     if ignore_older.is_some_and(old) {
-        Start::End
-    } else {
-        start
+        return Ok(Start::End);
+    }
+    match (start, since) {
+        (Start::Since(_) | Start::NotBefore(_), Some(since)) => since.start(found),
+        _ => Ok(start),
     }
 }

@@ -4,7 +4,7 @@
 //! decides whether a file is known, `intake` does so for many at once, `rotation` knows what rotation
 //! does to names and copies. `follow` is the loop that owns all of them, `pump` moves lines of one
 //! file into one sink's queue, `tail` is what one blocking read does and `place` where one starts,
-//! `watch` brings hints.
+//! `since` looks for a time, `watch` brings hints.
 
 mod adopt;
 mod discover;
@@ -17,6 +17,7 @@ mod pattern;
 mod place;
 mod pump;
 mod rotation;
+mod since;
 mod tail;
 mod watch;
 
@@ -70,6 +71,13 @@ pub enum Start {
     End,
     /// At the last so many lines.
     LastLines(u64),
+    /// At the first line whose time is not longer ago; a file that was not written to for so long at
+    /// its end.
+    Since(Duration),
+    /// The same with the time itself, in nanoseconds since 1970.
+    NotBefore(i64),
+    /// At a byte: where one of these turned out to begin.
+    At(u64),
 }
 
 /// How changes of files are noticed.

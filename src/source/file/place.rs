@@ -114,7 +114,8 @@ impl Place {
         Self::at(file, file.metadata()?.len())
     }
 
-    fn at(file: &File, offset: u64) -> io::Result<Self> {
+    /// A byte; in the middle of a line, what is left of it is passed over.
+    pub(super) fn at(file: &File, offset: u64) -> io::Result<Self> {
         let before = read_guarded(file, offset)?;
         let mid_line = before.last().is_some_and(|byte| *byte != b'\n');
         Ok(Self {

@@ -12,6 +12,7 @@ mod permission;
 mod process;
 mod replacement;
 mod rotation;
+mod since;
 mod stopped;
 mod trial;
 mod truncation;

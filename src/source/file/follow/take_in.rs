@@ -17,6 +17,7 @@ use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
 use crate::source::file::intake::{Examined, Sight, alias_of, examine_all, first_start};
 use crate::source::file::pump::{locate, on_pool};
 use crate::source::file::rotation::{Living, bases, born, find_missed};
+use crate::source::file::since::Since;
 use crate::source::file::{Follow, Label, Start};
 
 /// Files looked at in one go: a blocking call cannot be aborted, so none may be long.
@@ -43,6 +44,7 @@ impl FileSource {
                 living: std::mem::take(&mut self.by_inode),
                 own: Arc::clone(&self.cx.own_files),
                 start: self.start(),
+                since: self.since(),
                 ignore_older: self.ignore_older(),
             };
             let examine = move |registry: &mut Registry| {
@@ -148,6 +150,22 @@ impl FileSource {
         }
     }
 
+    /// What tells how old a line is, where that says where a file is read from.
+    fn since(&self) -> Option<Since> {
+        let start = self.start();
+        if !matches!(start, Start::Since(_) | Start::NotBefore(_)) {
+            return None;
+        }
+        let recording = &self.rules.recording;
+        let time = self.rules.refine.time();
+        Some(Since::new(
+            start,
+            time,
+            recording.container,
+            recording.charset,
+        ))
+    }
+
     fn ignore_older(&self) -> Option<Duration> {
         self.config.ignore_older
     }
@@ -209,9 +227,12 @@ impl FileSource {
     ) -> Result<(), SourceError> {
         let displaced = self.take_in_displaced(&found, after).await?;
         let living = self.living(&candidate.path);
-        let start = first_start(self.start(), self.ignore_older(), &found);
+        let (start, since, older) = (self.start(), self.since(), self.ignore_older());
         let alias = alias_of(candidate, found.inode);
-        let adopt = move |registry: &mut Registry| registry.adopt(found, start, &living);
+        let adopt = move |registry: &mut Registry| {
+            let start = first_start(start, since.as_ref(), older, &found)?;
+            registry.adopt(found, start, &living)
+        };
         match self.with_registry(adopt).await {
             Ok(decision) => {
                 let after = displaced.or(after);
