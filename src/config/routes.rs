@@ -11,6 +11,7 @@ use super::sink::SinkEntry;
 use super::source::SourceEntry;
 use super::suggest::nearest;
 use super::units::show_size;
+use crate::outputs::{Template, Values};
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::SourceKind;
 
@@ -161,25 +162,109 @@ fn concurrency(config: &SinkConfig) -> usize {
     }
 }
 
+/// A file that a sink writes.
+struct Written<'a> {
+    sink: &'a SinkEntry,
+    place: &'a Place,
+    /// As configured.
+    path: PathBuf,
+    /// What it is called at two times, for each source of the sink. One with a date is another at
+    /// each of them.
+    names: Vec<[PathBuf; 2]>,
+}
+
+impl<'a> Written<'a> {
+    fn new(sink: &'a SinkEntry, path: &Path, place: &'a Place) -> Self {
+        /// In nanoseconds: 2009-02-13 23:31:30 and 2026-11-25 23:59:59, with no part in common.
+        const TIMES_NS: [i64; 2] = [1_234_567_890_000_000_000, 1_795_651_199_000_000_000];
+        let path = absolute(path);
+        let names = match Self::template(sink) {
+            None => vec![[path.clone(), path.clone()]],
+            Some((template, sources)) => {
+                let name = |source: &str| {
+                    TIMES_NS.map(|time_ns| {
+                        let values = Values {
+                            source,
+                            host: "host",
+                            time_ns,
+                        };
+                        absolute(&template.expand(values))
+                    })
+                };
+                if template.has_source() {
+                    sources.iter().map(|source| name(source)).collect()
+                } else {
+                    vec![name("")]
+                }
+            }
+        };
+        Self {
+            sink,
+            place,
+            path,
+            names,
+        }
+    }
+
+    /// The path of a file sink, with its sources.
+    fn template(sink: &SinkEntry) -> Option<(&Template, &[Arc<str>])> {
+        let config = sink.config.as_ref()?;
+        match &config.kind {
+            SinkKind::File(file) => Some((&file.path, &config.from)),
+            SinkKind::Stdout | SinkKind::Http(_) => None,
+        }
+    }
+
+    /// True where it can be called `path`, on whatever day.
+    fn makes(&self, path: &Path) -> bool {
+        Self::template(self.sink)
+            .is_some_and(|(template, sources)| template.makes(path, sources, "host"))
+    }
+
+    /// A file that both write to, at the same time at least.
+    fn shared_with(&self, other: &Self) -> Option<PathBuf> {
+        let at_times = || {
+            let both = |name: &&[PathBuf; 2]| other.names.contains(*name);
+            self.names.iter().find(both).map(|name| name[1].clone())
+        };
+        let on_a_day = |one: &Self, other: &Self| {
+            let fixed = one.names.iter().filter(|[first, second]| first == second);
+            let mut made = fixed.filter(|[name, _]| other.makes(name));
+            made.next().map(|[name, _]| name.clone())
+        };
+        at_times()
+            .or_else(|| on_a_day(self, other))
+            .or_else(|| on_a_day(other, self))
+    }
+}
+
 /// Two writers of one file are an error; a source that would read one is told that it will not.
 fn outputs(entries: &Entries, found: &mut Diagnostics) {
-    let mut written: Vec<(PathBuf, &Place)> = Vec::new();
-    for (path, place) in entries.sinks.iter().flat_map(|sink| &sink.outputs) {
-        let path = absolute(path);
-        if let Some((_, first)) = written.iter().find(|(other, _)| *other == path) {
-            found
-                .error(Some(place.clone()), "two sinks write to one file")
-                .related((*first).clone().labelled("the first is here"));
-            continue;
+    let mut written: Vec<Written> = Vec::new();
+    for sink in &entries.sinks {
+        for (path, place) in &sink.outputs {
+            let this = Written::new(sink, path, place);
+            let shared = |other: &Written| Some((this.shared_with(other)?, other.place.clone()));
+            if let Some((path, first)) = written.iter().find_map(shared) {
+                let error = found.error(Some(place.clone()), "two sinks write to one file");
+                error.related(first.labelled("the first is here"));
+                if path != this.path {
+                    error.note(format!("both write to {} at some time", path.display()));
+                }
+                continue;
+            }
+            for source in entries.sources.iter() {
+                if reads(source, &this.path) {
+                    let message =
+                        format!("source `{}` would read what this sink writes", source.name);
+                    found
+                        .warning(Some(place.clone()), message)
+                        .label("own outputs are never tailed")
+                        .related(source.place.clone());
+                }
+            }
+            written.push(this);
         }
-        for source in entries.sources.iter().filter(|source| reads(source, &path)) {
-            let message = format!("source `{}` would read what this sink writes", source.name);
-            found
-                .warning(Some(place.clone()), message)
-                .label("own outputs are never tailed")
-                .related(source.place.clone());
-        }
-        written.push((path, place));
     }
 }
 
