@@ -34,6 +34,14 @@ pub(super) enum Record {
     At(Vec<CursorRecord>),
     /// A file sink is about to write.
     Intent(Intent),
+    /// An output of a sink, of which there may be a later intent or not: sources must not read it,
+    /// whatever it is called by now.
+    Output {
+        /// Name of the sink.
+        sink: String,
+        /// Which file.
+        output: OutputId,
+    },
     /// A stream will never be read again.
     Forget {
         /// Its source.
@@ -153,6 +161,12 @@ pub struct Intent {
     /// prove that what stands behind `start` after a torn write is ours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<u32>,
+    /// The same at places where a write can be torn: see [`Pages`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Pages>,
+    /// The first bytes of the output once it is written, as long as they grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_after: Option<HeadAfter>,
     /// What of the bytes can be read again, in order; `None`: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replayable: Option<Vec<Span>>,
@@ -162,6 +176,25 @@ pub struct Intent {
     /// this one: this one says nothing of it. Else it says that it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub anew: bool,
+}
+
+/// Checksums of an intent's bytes up to each multiple of a number of bytes in the output: a process
+/// that is killed leaves whole pages of the file written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pages {
+    /// How far they are apart, in bytes.
+    pub every: u64,
+    /// CRC-32 of the bytes from the intent's start to there; none at its end.
+    pub crcs: Vec<u32>,
+}
+
+/// The first bytes of an output, as its identity has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadAfter {
+    /// How many.
+    pub len: u32,
+    /// XXH3-64 of them.
+    pub hash: u64,
 }
 
 /// A part of an intent's bytes that can be read again from its input.
@@ -206,7 +239,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
 #[derive(Debug, PartialEq)]
 pub(super) enum Line {
     /// An intact record.
-    Intact(Record),
+    Intact(Box<Record>),
     /// A whole line that is damaged.
     Damaged,
     /// The last line, without its end: a crash in the middle of a write.
@@ -220,7 +253,7 @@ pub(super) fn decode(body: &[u8]) -> impl Iterator<Item = (u64, Line)> {
         .map(move |line| {
             end += line.len() as u64;
             let decoded = match decode_line(line) {
-                Some(record) => Line::Intact(record),
+                Some(record) => Line::Intact(Box::new(record)),
                 None if line.ends_with(b"\n") => Line::Damaged,
                 None => Line::Torn,
             };
@@ -291,6 +324,11 @@ mod tests {
             end: 5,
             crc: 1,
             prefixes: vec![0, u32::MAX],
+            pages: Some(Pages {
+                every: 4,
+                crcs: vec![7],
+            }),
+            head_after: Some(HeadAfter { len: 5, hash: 6 }),
             replayable: Some(vec![Span {
                 from: 0,
                 to: 3,
@@ -344,12 +382,16 @@ mod tests {
                 stream: "0123".into(),
             },
             Record::Synced { len: 7 },
+            Record::Output {
+                sink: "a".into(),
+                output: intent().output,
+            },
         ]
     }
 
     fn intact(journal: &[u8]) -> Vec<Record> {
         let intact = decode(journal).filter_map(|(_, line)| match line {
-            Line::Intact(record) => Some(record),
+            Line::Intact(record) => Some(*record),
             Line::Damaged | Line::Torn => None,
         });
         intact.collect()

@@ -55,7 +55,7 @@ pub(super) fn load(path: &Path, was_used: bool) -> Result<Loaded, OpenError> {
     let mut flaws = Flaws::default();
     let header = journal::HEADER.len() as u64;
     let records = journal::decode(body).filter_map(|(end, line)| match line {
-        Line::Intact(record) => Some((header + end, record)),
+        Line::Intact(record) => Some((header + end, *record)),
         Line::Damaged => {
             flaws.damaged += 1;
             None

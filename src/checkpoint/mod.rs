@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-pub use journal::{CursorRecord, Intent, OutputId, Span, StreamRecord};
+pub use journal::{CursorRecord, HeadAfter, Intent, OutputId, Pages, Span, StreamRecord};
 pub use open_error::OpenError;
 pub use output::{FoundOutput, HEAD_BYTES, find_output, read_head};
 pub use state::to_record;
@@ -199,7 +199,17 @@ impl Checkpoints {
         Some((intent.clone(), settled))
     }
 
-    /// Intents of a sink that a power cut may have left half-written, beside the last one.
+    /// The files that a sink wrote to, as far as they are remembered.
+    pub fn outputs(&self, sink: &str) -> Vec<OutputId> {
+        let Some(store) = &self.0.store else {
+            return Vec::new();
+        };
+        let store = lock(store);
+        let of_sink = store.state.outputs.iter().filter(|(name, _)| name == sink);
+        of_sink.map(|(_, output)| output.clone()).collect()
+    }
+
+    /// Intents of a sink that a power cut undid: what they say of cursors does not hold.
     pub fn unproved_intents(&self, sink: &str) -> Vec<Intent> {
         let Some(store) = &self.0.store else {
             return Vec::new();
@@ -328,7 +338,15 @@ impl Checkpoints {
             return Ok(());
         };
         let synced = self.sync_covered().and_then(|()| point.sync());
-        lock(store).end_sync(synced, &point)
+        let mut store = lock(store);
+        store.end_sync(synced, &point)?;
+        if store.is_outdated() {
+            // A snapshot says of all that it holds that it is on disk. Whatever is settled was
+            // written before this lock was taken.
+            self.sync_covered()?;
+            store.compact();
+        }
+        Ok(())
     }
 
     fn sync_covered(&self) -> io::Result<()> {

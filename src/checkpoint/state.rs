@@ -5,8 +5,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::journal::{Ahead, CursorRecord, Intent, Place, Record, StreamRecord};
+use super::journal::{Ahead, CursorRecord, Intent, OutputId, Place, Record, StreamRecord};
 use crate::model::{self, CursorKey, Position, StdStream, StreamKey};
+
+/// Outputs that are remembered by their identity. Most are known by their names, too: this is for
+/// those that somebody renamed.
+const OUTPUTS_MAX: usize = 256;
 
 /// Everything that is remembered. Written with 100,000 files in mind: names are shared, and what is
 /// known of one stream is found without looking at the others.
@@ -16,8 +20,10 @@ pub(super) struct State {
     sinks: HashMap<Arc<str>, ()>,
     /// The last intent of each sink: it may or may not have been carried out.
     pub(super) intents: HashMap<String, Intent>,
-    /// Intents behind one that a power cut undid. They are written again; what is torn of them in
-    /// other outputs is still to be cut off. Not part of a snapshot.
+    /// Files that sinks wrote to, each with its sink: at most [`OUTPUTS_MAX`], the oldest first.
+    pub(super) outputs: Vec<(String, OutputId)>,
+    /// Intents that a power cut undid, and those behind them whose cursors stand before. They are
+    /// written again; what is torn of them is still to be cut off. Not part of a snapshot.
     pub(super) unproved: Vec<Intent>,
 }
 
@@ -41,16 +47,34 @@ impl State {
                 // A sink makes one write after the other, so the next intent of the same process
                 // says that the one before it was carried out.
                 let follows = !intent.anew;
+                self.note_output(&intent.sink, output_after(&intent));
                 let before = self.intents.insert(intent.sink.clone(), intent);
                 if let Some(before) = before.filter(|_| follows) {
                     self.carry_out(&before);
                 }
             }
+            Record::Output { sink, output } => self.note_output(&sink, output),
             Record::Forget { source, stream } => {
                 if let Some(streams) = self.sources.get_mut(&*source) {
                     streams.remove(&StreamKey::new(stream));
                 }
             }
+        }
+    }
+
+    /// Remembers an output as it is known last. One whose first bytes are not known is none: any
+    /// file could have its inode.
+    fn note_output(&mut self, sink: &str, output: OutputId) {
+        let same =
+            |(_, known): &(String, OutputId)| (known.dev, known.ino) == (output.dev, output.ino);
+        match self.outputs.iter().rposition(same) {
+            Some(at) if self.outputs[at].1 == output => return,
+            Some(at) => drop(self.outputs.remove(at)),
+            None if self.outputs.len() == OUTPUTS_MAX => drop(self.outputs.remove(0)),
+            None => {}
+        }
+        if output.head_len > 0 {
+            self.outputs.push((sink.to_owned(), output));
         }
     }
 
@@ -156,7 +180,10 @@ impl State {
             ))
         });
         let intents = self.intents.values().cloned().map(Record::Intent);
-        streams.map(Record::Stream).chain(parts).chain(intents)
+        let outputs = self.outputs.iter().cloned();
+        let outputs = outputs.map(|(sink, output)| Record::Output { sink, output });
+        let cursors = streams.map(Record::Stream).chain(parts);
+        cursors.chain(outputs).chain(intents)
     }
 
     fn cursors(&self) -> impl Iterator<Item = CursorRecord> {
@@ -176,6 +203,15 @@ impl State {
             })
         })
     }
+}
+
+/// The output of an intent as it is once that is carried out.
+fn output_after(intent: &Intent) -> OutputId {
+    let mut output = intent.output.clone();
+    if let Some(head) = intent.head_after {
+        (output.head_len, output.head_hash) = (head.len, head.hash);
+    }
+    output
 }
 
 /// The one copy of a name, which everything that speaks of it shares.
@@ -268,7 +304,7 @@ fn from_record(record: CursorRecord) -> (CursorKey, Position) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::journal::OutputId;
+    use super::super::journal::HeadAfter;
     use super::*;
 
     fn cursor(offset: u64) -> CursorRecord {
@@ -299,6 +335,8 @@ mod tests {
             end,
             crc: 0,
             prefixes: Vec::new(),
+            pages: None,
+            head_after: None,
             replayable: None,
             after: vec![cursor(end)],
             anew: false,
@@ -365,6 +403,35 @@ mod tests {
         state.apply(Record::Intent(intent(20)));
         let stands = state.position(&from_record(cursor(0)).0);
         assert_eq!(stands, Some(&from_record(cursor(15)).1));
+    }
+
+    #[test]
+    fn outputs_are_remembered_by_their_first_bytes() {
+        let mut state = State::default();
+        let mut write = |ino, head_len, after: Option<u32>| {
+            let mut intent = intent(10);
+            intent.output.ino = ino;
+            intent.output.head_len = head_len;
+            intent.head_after = after.map(|len| HeadAfter { len, hash: 1 });
+            state.apply(Record::Intent(intent));
+            let known = state.outputs.iter();
+            known
+                .map(|(_, it)| (it.ino, it.head_len))
+                .collect::<Vec<_>>()
+        };
+
+        assert_eq!(write(7, 0, None), []);
+        assert_eq!(write(7, 0, Some(5)), [(7, 5)]);
+        assert_eq!(write(8, 1024, None), [(7, 5), (8, 1024)]);
+        assert_eq!(write(7, 5, Some(9)), [(8, 1024), (7, 9)]);
+        for ino in 100..1_000 {
+            write(ino, 9, None);
+        }
+        assert_eq!(state.outputs.len(), OUTPUTS_MAX);
+
+        let mut copy = State::default();
+        state.snapshot().for_each(|record| copy.apply(record));
+        assert_eq!(copy.outputs, state.outputs);
     }
 
     #[test]

@@ -106,10 +106,12 @@ impl Store {
         records
             .into_iter()
             .for_each(|record| self.state.apply(record));
-        if self.len > COMPACT_ABOVE_BYTES && self.len > COMPACT_RATIO * self.snapshot_len {
-            self.compact();
-        }
         Ok(())
+    }
+
+    /// True where a snapshot would be much shorter.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.len > COMPACT_ABOVE_BYTES && self.len > COMPACT_RATIO * self.snapshot_len
     }
 
     /// A second handle, to fsync without holding the store, and the length that it will cover.
@@ -144,8 +146,9 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces the journal by a snapshot of its state. Failing costs only disk space.
-    fn compact(&mut self) {
+    /// Replaces the journal by a snapshot of its state, all of which must be on disk. Failing costs
+    /// only disk space.
+    pub(super) fn compact(&mut self) {
         match snapshot(&self.path, &self.state) {
             Ok(journal) => {
                 self.file = journal.file;

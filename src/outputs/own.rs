@@ -7,8 +7,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::info;
 use twox_hash::XxHash3_64;
 
+use super::claims::Claims;
 use super::rotated;
 use super::template::Template;
 
@@ -24,6 +26,7 @@ pub struct OwnFiles {
     templates: Vec<(Template, Vec<Arc<str>>)>,
     host: String,
     noted: Mutex<VecDeque<Noted>>,
+    claims: Claims,
 }
 
 #[derive(Debug)]
@@ -32,6 +35,8 @@ struct Noted {
     ino: u64,
     head_len: usize,
     head_hash: u64,
+    /// True once it was said that it is not read under another name.
+    said: bool,
 }
 
 impl OwnFiles {
@@ -69,7 +74,9 @@ impl OwnFiles {
             return;
         }
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.retain(|it| (it.dev, it.ino) != (dev, ino));
+        let same = |it: &Noted| (it.dev, it.ino) == (dev, ino);
+        let said = noted.iter().any(|it| same(it) && it.said);
+        noted.retain(|it| !same(it));
         if noted.len() == NOTED_MAX {
             noted.pop_front();
         }
@@ -78,7 +85,13 @@ impl OwnFiles {
             ino,
             head_len,
             head_hash,
+            said,
         });
+    }
+
+    /// Who writes to which file.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Device and inode of each file that is known by its path. Blocks.
@@ -117,7 +130,27 @@ impl OwnFiles {
         };
         let mut head = Vec::new();
         let read = File::open(path).and_then(|it| it.take(len as u64).read_to_end(&mut head));
-        read.is_ok() && head.len() == len && XxHash3_64::oneshot(&head) == hash
+        let ours = read.is_ok() && head.len() == len && XxHash3_64::oneshot(&head) == hash;
+        if ours {
+            self.say_once(path, (dev, ino));
+        }
+        ours
+    }
+
+    /// Says that a file which only its identity shows to be an output is not read.
+    fn say_once(&self, path: &Path, (dev, ino): (u64, u64)) {
+        if self.name(path) {
+            return;
+        }
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let this = noted.iter_mut().find(|it| (it.dev, it.ino) == (dev, ino));
+        if let Some(this) = this.filter(|it| !it.said) {
+            this.said = true;
+            info!(
+                path = %path.display(),
+                "file is an output of this logweir that was renamed: it is not read"
+            );
+        }
     }
 
     /// True for a file of our own, by whatever is known. Blocks.

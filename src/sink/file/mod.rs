@@ -14,6 +14,7 @@ mod open;
 mod payload;
 mod recover;
 mod rotate;
+mod sums;
 mod write;
 
 use std::sync::atomic::{AtomicU64, Ordering};

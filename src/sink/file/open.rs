@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +13,7 @@ use tracing::info;
 use super::write::Begun;
 use super::{Fsync, Inner};
 use crate::checkpoint::{HEAD_BYTES, read_head};
+use crate::outputs::Claim;
 
 /// How often it is checked that the path still names the open file.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,10 +52,14 @@ pub(super) struct Output {
     pub(super) head: Vec<u8>,
     /// When the file was made.
     pub(super) born: SystemTime,
+    /// How long it was after the last write here; `None`: nothing was written yet.
+    pub(super) end: Option<u64>,
     /// When rotation failed: it is said once, and tried again after a while.
     pub(super) not_rotated: Option<Instant>,
     checked: Instant,
     used: u64,
+    /// Absent for devices and FIFOs, which may have several writers.
+    _claim: Option<Claim>,
 }
 
 impl Inner {
@@ -115,6 +120,11 @@ impl Inner {
         let file = open_for_append(path, self.config.mode)?;
         let metadata = file.metadata()?;
         let regular = metadata.is_file();
+        let claim = if regular {
+            Some(self.claim(&metadata)?)
+        } else {
+            None
+        };
         let mut output = Output {
             path: path.to_owned(),
             real: real_path(path),
@@ -124,9 +134,11 @@ impl Inner {
             regular,
             head: Vec::new(),
             born: born(&metadata),
+            end: None,
             not_rotated: None,
             checked: now,
             used: 0,
+            _claim: claim,
         };
         if regular {
             output.head = read_head(&output.file).unwrap_or_default();
@@ -139,6 +151,33 @@ impl Inner {
             }
         }
         Ok(output)
+    }
+}
+
+impl Drop for Inner {
+    /// What was written last is forced to disk with the last fsync of the journal.
+    fn drop(&mut self) {
+        let outputs = self.outputs.get_mut().map(std::mem::take);
+        let outputs = outputs.unwrap_or_else(|poisoned| std::mem::take(poisoned.into_inner()));
+        let begun = outputs.begun.and_then(Begun::into_output);
+        outputs
+            .open
+            .into_values()
+            .chain(begun)
+            .for_each(|output| self.close(output));
+    }
+}
+
+impl Inner {
+    /// Makes sure that no other sink writes to a file.
+    fn claim(&self, metadata: &Metadata) -> io::Result<Claim> {
+        let claims = self.cx.own_files.claims();
+        let claim = claims.claim((metadata.dev(), metadata.ino()), &self.cx.name);
+        claim.map_err(|other| {
+            io::Error::other(format!(
+                "sink `{other}` writes to this file, too: give each sink a file of its own"
+            ))
+        })
     }
 }
 
@@ -156,6 +195,17 @@ impl Output {
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let there = std::fs::metadata(path);
         there.is_ok_and(|it| (it.dev(), it.ino()) == (self.dev, self.ino))
+    }
+
+    /// True where somebody else wrote to it, or a run that nothing is known of, and it ends in the
+    /// middle of a line. One that cannot be read is taken to be in order.
+    pub(super) fn is_mid_line(&self, len: u64) -> bool {
+        if len == 0 || self.end == Some(len) {
+            return false;
+        }
+        let mut last = [b'\n'];
+        let read = self.file.read_exact_at(&mut last, len - 1);
+        read.is_ok() && last != [b'\n']
     }
 
     /// Looks at the first bytes again as long as they are few.

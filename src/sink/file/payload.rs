@@ -23,20 +23,10 @@ pub struct Payload {
 pub(super) struct Write {
     pub(super) path: PathBuf,
     pub(super) body: Body,
-    pub(super) sums: Sums,
     /// What can be read again; `None`: everything.
     pub(super) replayable: Option<Vec<Span>>,
     /// Where each cursor stands once it is written.
     pub(super) after: Vec<CursorRecord>,
-}
-
-/// Checksums of a body.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sums {
-    /// Of all of it.
-    pub(super) crc: u32,
-    /// Of its first 1, 2, 4, 8 … bytes, as far as that is less than all.
-    pub(super) prefixes: Vec<u32>,
 }
 
 /// Encodes a batch. Its date is that of its first line.
@@ -81,7 +71,6 @@ fn write(bodies: &Bodies, chunks: &[&Chunk], path: PathBuf) -> Write {
     let (body, ends) = bodies.encode_chunks(chunks);
     Write {
         path,
-        sums: sums(&body),
         replayable: replayable(chunks, &ends),
         after: cursors_after(chunks),
         body,
@@ -128,45 +117,4 @@ fn replayable(chunks: &[&Chunk], ends: &[u64]) -> Option<Vec<Span>> {
         from = to;
     }
     Some(spans)
-}
-
-fn sums(body: &Body) -> Sums {
-    let mut crc = crc32fast::Hasher::new();
-    let mut prefixes = Vec::new();
-    let (mut done, mut next) = (0, 1);
-    for piece in &body.pieces {
-        let mut rest = &piece[..];
-        while next < body.len && next - done <= rest.len() {
-            let (before, after) = rest.split_at(next - done);
-            crc.update(before);
-            prefixes.push(crc.clone().finalize());
-            (rest, done, next) = (after, next, next * 2);
-        }
-        crc.update(rest);
-        done += rest.len();
-    }
-    Sums {
-        crc: crc.finalize(),
-        prefixes,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksums_do_not_depend_on_how_a_body_is_cut() {
-        let bytes: Vec<u8> = (0..1000_u32).map(|n| (n * 7 % 251) as u8).collect();
-        let whole = sums(&Body::of(&[&bytes]));
-        let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
-        let expected = expected.map(|len| crc32fast::hash(&bytes[..len]));
-
-        assert_eq!(whole.crc, crc32fast::hash(&bytes));
-        assert_eq!(whole.prefixes, expected);
-        for at in [1, 2, 3, 255, 256, 257, 999] {
-            assert_eq!(sums(&Body::of(&[&bytes[..at], &bytes[at..]])), whole);
-        }
-        assert_eq!(sums(&Body::of(&[b"a"])).prefixes, [0_u32; 0]);
-    }
 }

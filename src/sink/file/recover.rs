@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::Surroundings;
+use super::sums::proved;
 use crate::checkpoint::{Checkpoints, FoundOutput, Intent, find_output};
 
 /// What became of a write.
@@ -30,20 +31,26 @@ enum Outcome {
 /// Finds out whether a sink's last write was carried out, and makes file and positions agree.
 pub(super) fn recover(cx: &Surroundings) {
     let (sink, checkpoints) = (&cx.name, &cx.checkpoints);
+    for id in checkpoints.outputs(sink) {
+        let head_len = id.head_len as usize;
+        cx.own_files
+            .note_hashed(id.dev, id.ino, head_len, id.head_hash);
+    }
     let Some((last, settled)) = checkpoints.last_intent(sink) else {
         return;
     };
-    // Behind a write that a power cut undid there may be torn ones in other outputs. Positions stand
-    // before all of them, so that those which are whole are written again.
-    for intent in checkpoints.unproved_intents(sink) {
-        let settled = (intent != last).then(|| settle(&intent, checkpoints, Positions::Stay));
-        if let Some(outcome @ (Ok(Outcome::Cut { .. }) | Err(_))) = settled {
-            say(&intent, outcome);
+    // Positions stand before what a power cut undid, so that it is written again, also where all of
+    // it is there: something in front of it is not.
+    let unproved = checkpoints.unproved_intents(sink);
+    for intent in &unproved {
+        let settled = settle(intent, checkpoints, Positions::Stay);
+        if !matches!(settled, Ok(Outcome::CarriedOut | Outcome::Unknown(_))) {
+            say(intent, settled);
         }
     }
-    let id = &last.output;
-    cx.own_files
-        .note_hashed(id.dev, id.ino, id.head_len as usize, id.head_hash);
+    if unproved.contains(&last) {
+        return;
+    }
     if settled {
         say(&last, look(&last));
     } else {
@@ -126,18 +133,16 @@ fn settle(intent: &Intent, checkpoints: &Checkpoints, positions: Positions) -> i
             Outcome::CarriedOut
         });
     }
-    if !begins(intent, &bytes) {
-        return Ok(Outcome::Unknown("other bytes stand in its place"));
+    match proved(intent, &bytes) {
+        None => return Ok(Outcome::Unknown("other bytes stand in its place")),
+        // A write that tore anywhere ends in the middle of a line nearly always, and what somebody
+        // appended to a torn write ends with one.
+        Some(len) if len < bytes.len() && bytes.ends_with(b"\n") => {
+            return Ok(Outcome::Unknown("somebody else may have written behind it"));
+        }
+        Some(_) => {}
     }
     cut_torn(intent, &found, &bytes, checkpoints, positions)
-}
-
-/// True where the longest prefix whose checksum is known is ours: at least half of what is there.
-fn begins(intent: &Intent, bytes: &[u8]) -> bool {
-    let sums = intent.prefixes.iter().enumerate();
-    let known = sums.map(|(power, crc)| (1_usize << power, crc));
-    let longest = known.take_while(|(len, _)| *len <= bytes.len()).last();
-    longest.is_none_or(|(len, crc)| crc32fast::hash(&bytes[..len]) == *crc)
 }
 
 /// Saves what is torn of a write, and cuts it off. Lines that cannot be read again stay where they
@@ -229,7 +234,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::checkpoint::{CursorRecord, OutputId, Span, to_record};
+    use crate::checkpoint::{CursorRecord, OutputId, Pages, Span, to_record};
     use crate::model::{CursorKey, Position, StreamKey};
 
     const LINES: &[u8] = b"one\ntwo\nthree\nfour\n";
@@ -252,9 +257,10 @@ mod tests {
         }
     }
 
-    fn intent(path: &Path, replayable: Option<Vec<Span>>) -> Intent {
+    fn intent(path: &Path) -> Intent {
         let metadata = path.metadata().unwrap();
         let prefixes = [1, 2, 4, 8, 16].map(|len| crc32fast::hash(&LINES[..len]));
+        let crcs = (1..LINES.len()).map(|len| crc32fast::hash(&LINES[..len]));
         Intent {
             sink: "out".into(),
             output: OutputId {
@@ -268,7 +274,12 @@ mod tests {
             end: 4 + LINES.len() as u64,
             crc: crc32fast::hash(LINES),
             prefixes: prefixes.to_vec(),
-            replayable,
+            pages: Some(Pages {
+                every: 1,
+                crcs: crcs.collect(),
+            }),
+            head_after: None,
+            replayable: None,
             after: vec![cursor(19)],
             anew: false,
         }
@@ -276,11 +287,16 @@ mod tests {
 
     /// What of a file with `there` behind its first four bytes stays, and where the cursor stands.
     fn trial(there: &[u8], replayable: Option<Vec<Span>>) -> (Outcome, Vec<u8>, Option<u64>) {
+        trial_of(there, |intent| intent.replayable.clone_from(&replayable))
+    }
+
+    fn trial_of(there: &[u8], is: impl Fn(&mut Intent)) -> (Outcome, Vec<u8>, Option<u64>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         fs::write(&path, [b"old\n", there].concat()).unwrap();
         let checkpoints = Checkpoints::open(&dir.path().join("state")).unwrap();
-        let intent = intent(&path, replayable);
+        let mut intent = intent(&path);
+        is(&mut intent);
 
         let mut outcome = settle(&intent, &checkpoints, Positions::Follow).unwrap();
 
@@ -332,6 +348,20 @@ mod tests {
 
             assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
             assert_eq!((&left[..], position), (there, None));
+        }
+    }
+
+    #[test]
+    fn what_is_not_proved_is_cut_only_where_it_is_no_whole_line() {
+        let coarse = |there: &[u8]| trial_of(there, |intent| intent.pages = None);
+        for theirs in [&b"one\ntwo\nmine\n"[..], b"one\ntwo\nthree\n", b"one\n\n"] {
+            let (outcome, left, position) = coarse(theirs);
+
+            assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+            assert_eq!((&left[..], position), (theirs, None));
+        }
+        for torn in [&b"one\ntwo\nthr"[..], b"one\n", b"one\ntw"] {
+            assert_eq!(coarse(torn), (cut(torn.len() as u64), vec![], None));
         }
     }
 

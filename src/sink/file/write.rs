@@ -6,12 +6,14 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
+use tracing::warn;
 use twox_hash::XxHash3_64;
 
 use super::open::{Output, Outputs};
 use super::payload::{Payload, Write};
+use super::sums::sums;
 use super::{Fsync, Inner, recover};
-use crate::checkpoint::{Intent, OutputId};
+use crate::checkpoint::{HEAD_BYTES, HeadAfter, Intent, OutputId};
 use crate::sink::body::Body;
 
 /// A batch that is written in part.
@@ -23,6 +25,13 @@ pub(super) struct Begun {
     /// The output of the next write and how many bytes of it are there, once it was intended. It
     /// goes on in this file wherever that is now.
     open: Option<(Output, usize)>,
+}
+
+impl Begun {
+    /// The output that it has open.
+    pub(super) fn into_output(self) -> Option<Output> {
+        self.open.map(|(output, _)| output)
+    }
 }
 
 /// Which output could not be written, and why.
@@ -112,16 +121,32 @@ impl Inner {
             output = self.rotate(output, outputs)?;
             start = output.file.metadata()?.len();
         }
+        if output.is_mid_line(start) {
+            start += self.end_line(&output)?;
+        }
         let intent = self.intent(outputs, &output, start, write);
         if let Err(error) = self.cx.checkpoints.intend(intent) {
             self.keep_output(outputs, output);
             return Err(error);
         }
         outputs.made = false;
+        output.end = Some(start + write.body.len as u64);
         Ok(output)
     }
 
+    /// Ends a line that is not ours to cut, so that it does not spoil the first of ours. Returns how
+    /// many bytes that took.
+    fn end_line(&self, output: &Output) -> io::Result<u64> {
+        warn!(
+            sink = %self.cx.name, path = %output.path.display(),
+            "output ends in the middle of a line that is not known: it gets its newline"
+        );
+        (&*output.file).write_all(b"\n")?;
+        Ok(1)
+    }
+
     fn intent(&self, outputs: &Outputs, output: &Output, start: u64, write: &Write) -> Intent {
+        let sums = sums(&write.body, start);
         Intent {
             sink: self.cx.name.to_string(),
             output: OutputId {
@@ -133,13 +158,31 @@ impl Inner {
             },
             start,
             end: start + write.body.len as u64,
-            crc: write.sums.crc,
-            prefixes: write.sums.prefixes.clone(),
+            crc: sums.crc,
+            prefixes: sums.prefixes,
+            pages: Some(sums.pages).filter(|pages| !pages.crcs.is_empty()),
+            head_after: head_after(output, start, &write.body),
             replayable: write.replayable.clone(),
             after: write.after.clone(),
             anew: !outputs.made,
         }
     }
+}
+
+/// The first bytes of an output once `body` is written; `None` where those that identify it are
+/// there already.
+fn head_after(output: &Output, start: u64, body: &Body) -> Option<HeadAfter> {
+    if output.head.len() >= HEAD_BYTES || output.head.len() as u64 != start {
+        return None;
+    }
+    let mut head = output.head.clone();
+    for piece in &body.pieces {
+        head.extend_from_slice(&piece[..piece.len().min(HEAD_BYTES - head.len())]);
+    }
+    Some(HeadAfter {
+        len: u32::try_from(head.len()).expect("at most 1024"),
+        hash: XxHash3_64::oneshot(&head),
+    })
 }
 
 /// Writes what is left of `body` after its first `written` bytes, and counts it there.

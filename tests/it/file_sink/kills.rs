@@ -9,7 +9,7 @@ use super::aside::{aside, wait_compressed, whole};
 use crate::support::{Agent, Dir, Logweir, Oracle, Plan, Rng, Rotation, pass, poll, within};
 
 /// How long writing the rest may take after the last kill.
-const DRAIN: Duration = Duration::from_secs(40);
+pub(super) const DRAIN: Duration = Duration::from_secs(40);
 
 /// How many kills, and how many lines of each writer.
 fn extent() -> (u64, u64) {

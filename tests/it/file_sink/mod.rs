@@ -1,7 +1,13 @@
 //! The file sink: appends, never cuts what is not its own, and mends what it tore.
 
 mod aside;
+mod fsync;
 mod kills;
+mod others;
+mod outputs;
+mod power;
+mod rotating;
+mod streams;
 mod undone;
 
 use std::fs;
@@ -23,6 +29,12 @@ fn wait_end(path: &Path, bytes: &[u8]) {
     within("the last line in the output", PATIENCE, || {
         read(path).ends_with(bytes).then_some(())
     });
+}
+
+/// The last of some lines: ends of lines are alike, whole ones are not.
+fn last_line(text: &str) -> &[u8] {
+    let before = text.strip_suffix('\n').and_then(|it| it.rfind('\n'));
+    &text.as_bytes()[before.map_or(0, |newline| newline + 1)..]
 }
 
 fn start(dir: &Dir) -> Agent {
@@ -171,7 +183,7 @@ fn a_full_disk_is_a_pause_that_loses_nothing() {
 
     let agent = start(&dir);
     let last = plan.text();
-    wait_end(&dir.path("out.log"), &last.as_bytes()[last.len() - 50..]);
+    wait_end(&dir.path("out.log"), last_line(&last));
     agent.kill();
     Oracle::file(&dir.path("out.log"))
         .report(&[(1, 5_000)])
@@ -199,7 +211,7 @@ fn a_torn_batch_is_saved_and_cut() {
     assert!(before.len() < plan.text().len(), "nothing was torn");
     let agent = Logweir::run(&dir, &config).start();
     let last = plan.text();
-    wait_end(&dir.path("out.log"), &last.as_bytes()[last.len() - 50..]);
+    wait_end(&dir.path("out.log"), last_line(&last));
     agent.kill();
 
     assert!(dir.read("out.log") == last.as_bytes(), "the copy differs");

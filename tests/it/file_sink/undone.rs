@@ -14,7 +14,7 @@
 use crate::support::{Dir, Logweir, Plan};
 
 use super::aside::whole;
-use super::wait_end;
+use super::{last_line, wait_end};
 
 /// Copies `app.log` with batches of so many lines until a file of `blocks` times 512 bytes may not
 /// grow any more: the write behind that ends the process, as a kill would at that moment.
@@ -41,7 +41,7 @@ fn config(dir: &Dir, sink: &str) -> std::path::PathBuf {
 fn expect_exact(dir: &Dir, sink: &str, before: &str, plan: &Plan) {
     let agent = Logweir::run(dir, &config(dir, sink)).start();
     let text = plan.text();
-    wait_end(&dir.path("out.log"), &text.as_bytes()[text.len() - 100..]);
+    wait_end(&dir.path("out.log"), last_line(&text));
     agent.kill();
     let expected = format!("{before}{text}");
     assert!(
