@@ -37,6 +37,8 @@ pub struct SourceCounters {
     pub unparsed: Counter,
     /// Connections made again after they had ended.
     pub reconnects: Counter,
+    /// Lines that a server sent again and that were passed over.
+    pub duplicates: Counter,
     /// Messages and lines that were given up: too large, or torn by the end of a connection.
     pub dropped: Counter,
     /// Microseconds in which nothing was read because a sink had no room: back-pressure.

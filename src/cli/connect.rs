@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use rustix::fs::{Access, access};
 
 use crate::config::Config;
-use crate::http::{ClientOptions, Credentials, Tls, chain, client, describe_status};
+use crate::http::{Ask, Endpoint, Network, describe_status, parsed_url};
 use crate::outputs::{Template, Values};
 use crate::secret::shown_url;
 use crate::sink::http::probe;
@@ -95,7 +95,7 @@ async fn source(source: &SourceConfig) -> Finding {
         SourceKind::Stdin(_) => named(&subject, "stdin", Ok("nothing to reach".to_owned())),
         SourceKind::Stream(stream) => {
             let url = &stream.url;
-            let found = ask(url, &stream.tls, &stream.credentials).await;
+            let found = ask(url, &stream.network).await;
             let found = found.and_then(|status| match status {
                 StatusCode::NOT_FOUND => Err(describe_status(404, "")),
                 status => Ok(reached(status)),
@@ -105,7 +105,7 @@ async fn source(source: &SourceConfig) -> Finding {
         SourceKind::WebSocket(socket) => {
             // A plain request: who asks is looked at before it turns out to be no upgrade.
             let url = socket.url.replacen("ws", "http", 1);
-            let found = ask(&url, &socket.tls, &socket.credentials).await;
+            let found = ask(&url, &socket.network).await;
             named(&subject, &shown_url(&socket.url), found.map(reached))
         }
     }
@@ -121,18 +121,14 @@ fn reached(status: StatusCode) -> String {
 }
 
 /// Asks for a response and drops it once its head is there.
-async fn ask(url: &str, tls: &Tls, credentials: &Credentials) -> Result<StatusCode, String> {
-    let client = client(url, ClientOptions::new(tls, PATIENCE));
-    let client = client.map_err(|error| format!("cannot be used: {error}"))?;
-    let headers = credentials.headers();
-    let headers = headers.map_err(|error| format!("cannot be used: {error}"))?;
-    let asking = client.get(url).headers(headers).send();
-    let response = tokio::time::timeout(PATIENCE, asking).await;
+async fn ask(url: &str, network: &Network) -> Result<StatusCode, String> {
+    let prepared =
+        parsed_url(url).and_then(|url| Ok((Endpoint::new([&*url.to_string()], network, 1)?, url)));
+    let (endpoint, url) = prepared.map_err(|error| format!("cannot be used: {error}"))?;
+    let ask = Ask::get(url.clone());
+    let response = tokio::time::timeout(PATIENCE, endpoint.send(&url, &ask)).await;
     let response = response.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-    let response = response.map_err(|error| {
-        let error = error.without_url();
-        format!("cannot be reached: {}", chain(&error))
-    })?;
+    let response = response.map_err(|trouble| format!("cannot be reached: {}", trouble.cause()))?;
     let status = response.status();
     match status.as_u16() {
         401 | 403 | 407 | 500..=599 => Err(describe_status(status.as_u16(), "")),

@@ -1,15 +1,15 @@
-//! Reads how a request says who it is from: `headers`, `basic`, `bearer`.
+//! Reads how a request says who it is from: `headers`, `basic`, `bearer`, `oauth2`.
 
 use std::ops::Range;
 
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::cx::Cx;
-use super::endpoint::InTheClear;
+use super::endpoint::{HTTP, InTheClear, checked};
 use super::references::{From, Text};
 use super::table::Table;
 use super::value::{Pair, Value};
-use crate::http::Credentials;
+use crate::http::{Credentials, OAuth2};
 use crate::secret::Secret;
 
 /// Headers that describe the body; another value would make the request wrong.
@@ -48,7 +48,7 @@ impl TokenHeader {
     };
 }
 
-/// `headers`, `basic`, `bearer` and `token`: at most one of them authenticates.
+/// `headers`, `basic`, `bearer`, `oauth2` and `token`: at most one of them authenticates.
 pub(super) fn read(table: &mut Table, credentials: &mut Credentials, place: Place, cx: &mut Cx) {
     let in_the_clear = place.in_the_clear;
     let mut seen: Option<Range<usize>> = None;
@@ -84,6 +84,11 @@ pub(super) fn read(table: &mut Table, credentials: &mut Credentials, place: Plac
         credentials.bearer = secret(&value, cx)
             .filter(|text| sendable(&value, text, cx))
             .map(sealed);
+    }
+    if let Some(value) = table.take("oauth2") {
+        hide_unless_table(&value, cx);
+        authenticates(&value, cx);
+        credentials.oauth2 = oauth2(&value, cx);
     }
     if let Some(TokenHeader { header, scheme }) = place.token
         && let Some(value) = table.take("token")
@@ -147,6 +152,34 @@ fn basic(value: &Value, cx: &mut Cx) -> Option<(String, Secret)> {
         .and_then(|value| secret(&value, cx));
     table.finish(cx);
     Some((user?.value, sealed(password?)))
+}
+
+/// `oauth2 = { token_url, client_id, client_secret, scope }`
+fn oauth2(value: &Value, cx: &mut Cx) -> Option<OAuth2> {
+    let mut table = value.table(cx)?;
+    let url = table.require("token_url", cx);
+    let url = url.and_then(|value| {
+        let text = value.filled_text(cx)?;
+        checked(&value, text, &HTTP, cx)
+    });
+    let id = table
+        .require("client_id", cx)
+        .and_then(|value| value.filled_text(cx));
+    let given = table.require("client_secret", cx);
+    if let (Some(value), Some(clear)) =
+        (&given, url.as_ref().and_then(|it| it.in_the_clear.as_ref()))
+    {
+        unencrypted(value, clear, cx);
+    }
+    let proof = given.and_then(|value| secret(&value, cx));
+    let scope = table.take("scope").and_then(|value| value.filled_text(cx));
+    table.finish(cx);
+    Some(OAuth2 {
+        token_url: url?.text.value,
+        client_id: id?.value,
+        client_secret: sealed(proof?),
+        scope: scope.map(|text| text.value),
+    })
 }
 
 /// A secret; warns if it stands in the file itself or in a file that everybody may read.

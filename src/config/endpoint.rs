@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::credentials::{plain_text, unencrypted};
+use super::credentials::{plain_text, sealed, unencrypted};
 use super::cx::Cx;
 use super::references::{From, Text};
 use super::table::Table;
 use super::value::Value;
-use crate::http::Tls;
+use crate::http::{Proxy, Tls};
 
 /// The two schemes of a protocol.
 pub(super) struct Schemes {
@@ -94,6 +94,15 @@ fn is_loopback(host: &str) -> bool {
         || address
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+/// `off`, or the URL of a proxy.
+pub(super) fn proxy(value: &Value, cx: &mut Cx) -> Option<Proxy> {
+    let text = value.filled_text(cx)?;
+    if text.value == "off" {
+        return Some(Proxy::Off);
+    }
+    checked(value, text, &HTTP, cx).map(|url| Proxy::Url(sealed(url.text)))
 }
 
 /// `tls = { ca, cert, key }`

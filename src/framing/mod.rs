@@ -4,10 +4,13 @@
 
 mod charset;
 mod container;
+mod docker;
 mod framer;
 mod grouping;
+mod json_seq;
 mod message;
 mod newline;
+mod pointer;
 mod pool;
 mod records;
 mod splitter;
@@ -17,14 +20,17 @@ mod trace;
 mod track;
 
 pub use charset::{Charset, CharsetError};
+pub use docker::{DockerFrames, NoFrames};
 pub use framer::Framer;
 pub use grouping::{GroupLimits, Multiline, Patterns, Stamps};
+pub use json_seq::SeqBuffer;
 pub use message::MessageBuffer;
 pub use newline::{LineBuffer, SHARED_ABOVE_BYTES, Start, Taken};
+pub use pointer::{Pointer, elements, scalar};
 pub use pool::{CHUNK_BYTES, Pool};
 pub use records::{Container, OpenRecord, RecordBuffer, RecordLimits, Recording};
 pub use sse::{Events, SseBuffer};
-pub use times::{Pointer, TimeContext, TimeFrom};
+pub use times::{TimeContext, TimeFrom};
 
 #[cfg(test)]
 mod properties;

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::container::rfc3339_ns;
+use super::pointer::Pointer;
 
 /// Where a record's own time is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,24 +32,8 @@ pub struct TimeContext {
     pub now_ns: i64,
 }
 
-/// A JSON Pointer (RFC 6901) in which a negative index counts from the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<String>);
-
 /// Names under which programs write the time.
 const KNOWN: [&str; 5] = ["time", "timestamp", "@timestamp", "ts", "t"];
-
-impl Pointer {
-    /// Reads a pointer; `None` where it does not start with `/`.
-    pub fn new(text: &str) -> Option<Self> {
-        let names = text.strip_prefix('/')?.split('/');
-        Some(Self(
-            names
-                .map(|name| name.replace("~1", "/").replace("~0", "~"))
-                .collect(),
-        ))
-    }
-}
 
 impl TimeFrom {
     /// The record's own time in nanoseconds since 1970; `None` where there is none to be found.

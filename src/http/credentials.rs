@@ -1,5 +1,5 @@
-//! Who a request is from: headers, basic credentials, a bearer token; and their files, which are read
-//! again when they change.
+//! Who a request is from: headers, basic credentials, a bearer token, or one that OAuth 2 grants; and
+//! their files, which are read again when they change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::ClientError;
+use super::oauth2::{OAuth2, Tokens};
+use super::{ClientError, ClientOptions, Trouble};
 use crate::secret::{Secret, SecretPart};
 
 /// What a request carries to say who it is from.
@@ -23,6 +24,8 @@ pub struct Credentials {
     pub basic: Option<(String, Secret)>,
     /// A bearer token.
     pub bearer: Option<Secret>,
+    /// Where a bearer token comes from.
+    pub oauth2: Option<OAuth2>,
 }
 
 impl Credentials {
@@ -64,6 +67,7 @@ impl Credentials {
                 None => None,
             },
             bearer: self.bearer.as_ref().map(read_again).transpose()?,
+            oauth2: self.oauth2.clone(),
         })
     }
 
@@ -83,7 +87,7 @@ impl Credentials {
     }
 }
 
-fn read_again(secret: &Secret) -> io::Result<Secret> {
+pub(super) fn read_again(secret: &Secret) -> io::Result<Secret> {
     if secret.parts().is_empty() {
         return Ok(secret.clone());
     }
@@ -108,6 +112,7 @@ fn read_again(secret: &Secret) -> io::Result<Secret> {
 pub struct LiveHeaders {
     credentials: Credentials,
     files: Vec<PathBuf>,
+    tokens: Option<Tokens>,
     state: Mutex<State>,
 }
 
@@ -132,12 +137,17 @@ impl LiveHeaders {
     /// How often the files are looked at.
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// Makes the headers from what the configuration found in the files.
+    /// Makes the headers from what the configuration found in the files. `options` are for whoever
+    /// grants tokens.
     ///
     /// # Errors
     /// [`ClientError`] names what cannot stand in a header.
-    pub fn new(credentials: &Credentials) -> Result<Arc<Self>, ClientError> {
+    pub fn new(
+        credentials: &Credentials,
+        options: ClientOptions,
+    ) -> Result<Arc<Self>, ClientError> {
         let files = credentials.files();
+        let tokens = credentials.oauth2.as_ref();
         let state = State {
             headers: credentials.headers()?,
             // The files may have changed since the configuration was read: the first look reads.
@@ -148,12 +158,32 @@ impl LiveHeaders {
         Ok(Arc::new(Self {
             credentials: credentials.clone(),
             files,
+            tokens: tokens.map(|it| Tokens::new(it, options)).transpose()?,
             state: Mutex::new(state),
         }))
     }
 
     /// The headers as of now; the files are looked at once a second at most.
-    pub async fn get(self: &Arc<Self>) -> HeaderMap {
+    ///
+    /// # Errors
+    /// [`Trouble`] where no token is granted.
+    pub async fn get(self: &Arc<Self>) -> Result<HeaderMap, Trouble> {
+        let mut headers = self.without_token().await;
+        if let Some(tokens) = &self.tokens {
+            headers.insert(AUTHORIZATION, tokens.get().await?);
+        }
+        Ok(headers)
+    }
+
+    /// Notes that `headers` were refused; true where the next ones may count.
+    pub async fn refused(&self, headers: &HeaderMap) -> bool {
+        match (&self.tokens, headers.get(AUTHORIZATION)) {
+            (Some(tokens), Some(token)) => tokens.refused(token).await,
+            _ => false,
+        }
+    }
+
+    async fn without_token(self: &Arc<Self>) -> HeaderMap {
         let now = Instant::now();
         {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +237,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-fn sensitive(value: &Secret) -> Option<HeaderValue> {
+pub(super) fn sensitive(value: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(value.expose()).ok()?;
     value.set_sensitive(true);
     Some(value)

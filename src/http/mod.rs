@@ -1,9 +1,22 @@
 //! The HTTP client and its TLS, built from config; shared by everything that speaks HTTP.
 
 mod credentials;
+mod endpoint;
+mod inflate;
+mod network;
+mod oauth2;
+mod route;
 mod tls;
 
 pub use credentials::{Credentials, LiveHeaders};
+pub use endpoint::{
+    Ask, Endpoint, Trouble, accepted, asked_delay, parsed_url, percent_decoded, root_cause,
+    set_param,
+};
+pub use inflate::{Coding, Inflate};
+pub use network::Network;
+pub use oauth2::OAuth2;
+pub use route::Route;
 pub use tls::Tls;
 
 use std::path::PathBuf;
@@ -24,6 +37,11 @@ pub const USER_AGENT: &str = concat!("logweir/", env!("CARGO_PKG_VERSION"));
 /// Idle connections are closed before the common servers do it (nginx 75 s, ALB 60 s, Node 5 s), so
 /// that a request seldom meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// A peer that is gone without a word is noticed within a minute: a probe after 15 s of silence and
+/// then every 15 s, of which the third without an answer ends the connection (tcp(7)).
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Idle connections kept per host, where fewer requests are in flight at once.
 const POOL_IDLE_PER_HOST: usize = 4;
@@ -108,6 +126,10 @@ pub fn client(url: &str, options: ClientOptions) -> Result<reqwest::Client, Clie
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(options.concurrency.max(POOL_IDLE_PER_HOST))
         .redirect(reqwest::redirect::Policy::none())
+        .tcp_keepalive(KEEPALIVE)
+        .tcp_keepalive_interval(KEEPALIVE)
+        .tcp_keepalive_retries(KEEPALIVE_RETRIES)
+        .tls_info(true)
         .user_agent(USER_AGENT);
     let builder = match options.proxy {
         Proxy::Environment => builder,

@@ -99,6 +99,31 @@ impl Fanout {
         Some(Arc::clone(token))
     }
 
+    /// The place at which the stream goes on after a restart where `age` tells which of two is the
+    /// older one: nothing is missing at any sink then, and some lines may come twice.
+    pub(super) fn resume_earliest<K: Ord>(
+        &self,
+        age: impl Fn(&str) -> Option<K>,
+    ) -> Option<(Arc<str>, u32)> {
+        let mut places = Vec::new();
+        for way in &self.ways {
+            match &way.sent {
+                Position::Token { cursor, skip } => places.push((age(cursor)?, *skip, cursor)),
+                // A sink that is new to the stream gets what comes from now on.
+                _ => continue,
+            }
+        }
+        let (_, skip, cursor) = places
+            .into_iter()
+            .min_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)))?;
+        Some((Arc::clone(cursor), skip))
+    }
+
+    /// Notes that lines came again and were passed over.
+    pub(super) fn count_duplicates(&self, n: u64) {
+        self.counters.duplicates.add(n);
+    }
+
     /// Sends lines to every sink and returns when each has taken them. `end` is where the stream
     /// stands after them. A sink whose delivery has ended gets no more.
     ///
@@ -202,7 +227,7 @@ fn pinned_bytes(lines: &Lines) -> usize {
 }
 
 /// The time, in nanoseconds since 1970.
-fn now_ns() -> i64 {
+pub(super) fn now_ns() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

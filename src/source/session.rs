@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ends, SourceContext};
 use crate::backoff::Backoff;
+use crate::http::Trouble;
 use crate::notes::{Note, Notes};
 use crate::telemetry::SourceCounters;
 
@@ -59,6 +60,15 @@ impl End {
         Self::Cut {
             cause: cause.into(),
             after: None,
+        }
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Passing { cause, after } => Self::Cut { cause, after },
+            Trouble::Lasting { cause } => Self::Refused { cause },
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::location::is_name;
-use crate::http::{Credentials, Tls};
+use crate::http::Network;
 use crate::secret::Secret;
 use crate::source::file::{Follow, Start};
 use crate::source::{SourceConfig, SourceKind};
@@ -133,10 +133,10 @@ pub fn sources_from_arguments(
     }
 }
 
-fn network_parts(kind: &mut SourceKind) -> Option<(&mut Credentials, &mut Tls)> {
+fn network_of(kind: &mut SourceKind) -> Option<&mut Network> {
     match kind {
-        SourceKind::Stream(it) => Some((&mut it.credentials, &mut it.tls)),
-        SourceKind::WebSocket(it) => Some((&mut it.credentials, &mut it.tls)),
+        SourceKind::Stream(it) => Some(&mut it.network),
+        SourceKind::WebSocket(it) => Some(&mut it.network),
         SourceKind::File(_) | SourceKind::Stdin(_) => None,
     }
 }
@@ -144,16 +144,17 @@ fn network_parts(kind: &mut SourceKind) -> Option<(&mut Credentials, &mut Tls)> 
 /// Gives a source over the network what the command says about it.
 fn equip(source: &mut SourceConfig, network: &NetworkOptions) {
     let name = &source.name;
-    let Some((credentials, tls)) = network_parts(&mut source.kind) else {
+    let Some(own_network) = network_of(&mut source.kind) else {
         return;
     };
     let own = network
         .headers
         .iter()
         .filter(|it| it.source.as_deref().is_none_or(|source| *source == **name));
+    let credentials = &mut own_network.credentials;
     credentials.headers = own.map(|it| (it.name.clone(), it.value.clone())).collect();
     credentials.bearer.clone_from(&network.bearer);
-    tls.ca.clone_from(&network.ca);
+    own_network.tls.ca.clone_from(&network.ca);
 }
 
 fn headers_for_nobody(sources: &[SourceConfig], network: &NetworkOptions) -> Vec<ArgumentError> {

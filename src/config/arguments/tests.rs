@@ -146,8 +146,13 @@ fn headers_go_to_the_sources_that_they_are_for() {
 
     let mut sources = with(vec![header(None, "X-All"), header(Some("b"), "X-B")]).unwrap();
     let mut names = |index: usize| -> Vec<String> {
-        let (credentials, _) = network_parts(&mut sources[index].kind).unwrap();
-        credentials.headers.iter().map(|it| it.0.clone()).collect()
+        let network = network_of(&mut sources[index].kind).unwrap();
+        network
+            .credentials
+            .headers
+            .iter()
+            .map(|it| it.0.clone())
+            .collect()
     };
     assert_eq!(names(0), ["X-All"]);
     assert_eq!(names(1), ["X-All", "X-B"]);

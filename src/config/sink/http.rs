@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::super::credentials::{self, TokenHeader, sealed};
+use super::super::credentials::{self, TokenHeader};
 use super::super::cx::Cx;
-use super::super::endpoint::{CheckedUrl, HTTP, checked, tls};
+use super::super::endpoint::{CheckedUrl, HTTP, checked, proxy, tls};
 use super::super::references::From;
 use super::super::table::Table;
 use super::super::value::Value;
@@ -134,15 +134,6 @@ fn limits(table: &mut Table, config: &mut HttpConfig, cx: &mut Cx) {
     if let Some(it) = table.take("retry").and_then(|value| retry(&value, cx)) {
         config.retry = it;
     }
-}
-
-/// `off`, or the URL of a proxy.
-fn proxy(value: &Value, cx: &mut Cx) -> Option<Proxy> {
-    let text = value.filled_text(cx)?;
-    if text.value == "off" {
-        return Some(Proxy::Off);
-    }
-    checked(value, text, &HTTP, cx).map(|url| Proxy::Url(sealed(url.text)))
 }
 
 /// A URL with a host, over http or https.

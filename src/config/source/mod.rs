@@ -167,7 +167,7 @@ fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceCo
         .take("labels")
         .and_then(|value| labels(&value, cx))
         .unwrap_or_default();
-    let records = records::read(kind, &mut table, cx);
+    let records = records::read((kind, what.as_ref()), &mut table, cx);
     table.later(&LATER_KEYS, cx);
     table.finish(cx);
     Some(SourceConfig {

@@ -4,38 +4,36 @@ use std::time::Duration;
 
 use super::super::credentials;
 use super::super::cx::Cx;
-use super::super::endpoint::{InTheClear, tls};
+use super::super::endpoint::{InTheClear, proxy, tls};
 use super::super::table::Table;
-use crate::http::{Credentials, Tls};
+use crate::http::Network;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 3] = ["oauth2", "proxy", "spool"];
+const LATER_KEYS: [&str; 1] = ["spool"];
 
-/// What all sources over the network are configured with; `None`: the default.
-pub(super) struct Network {
-    pub(super) credentials: Credentials,
-    pub(super) tls: Option<Tls>,
-    pub(super) connect_timeout: Option<Duration>,
-}
-
+/// What has errors is at its default.
 pub(super) fn read(table: &mut Table, clear: Option<&InTheClear>, cx: &mut Cx) -> Network {
-    let mut credentials = Credentials::default();
+    let mut network = Network::default();
     let place = credentials::Place {
         in_the_clear: clear,
         token: None,
     };
-    credentials::read(table, &mut credentials, place, cx);
-    let tls = table.take("tls").and_then(|value| tls(&value, cx));
-    let connect_timeout = table
-        .take("connect_timeout")
-        .and_then(|it| it.duration(MS..=Duration::from_secs(3_600), cx));
-    table.later(&LATER_KEYS, cx);
-    Network {
-        credentials,
-        tls,
-        connect_timeout,
+    credentials::read(table, &mut network.credentials, place, cx);
+    if let Some(it) = table.take("tls").and_then(|value| tls(&value, cx)) {
+        network.tls = it;
     }
+    if let Some(it) = table.take("proxy").and_then(|value| proxy(&value, cx)) {
+        network.proxy = it;
+    }
+    if let Some(it) = table
+        .take("connect_timeout")
+        .and_then(|it| it.duration(MS..=Duration::from_secs(3_600), cx))
+    {
+        network.connect_timeout = it;
+    }
+    table.later(&LATER_KEYS, cx);
+    network
 }

@@ -10,7 +10,7 @@ use super::network::MS;
 use crate::filter::Filter;
 use crate::framing::{Container, GroupLimits, Multiline, Patterns, Pointer, TimeFrom};
 use crate::model::Pattern;
-use crate::source::RecordRules;
+use crate::source::{RecordRules, SourceKind};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -22,8 +22,25 @@ enum Parse {
     Within(Container),
 }
 
-/// The rules of one source; what has errors is at its default.
-pub(super) fn read(kind: KindName, table: &mut Table, cx: &mut Cx) -> RecordRules {
+/// Why lines of a source are not joined, and what its records are instead.
+fn unjoined(kind: KindName, what: Option<&SourceKind>) -> Option<[&'static str; 2]> {
+    if let Some(SourceKind::Stream(stream)) = what
+        && stream.resume.is_some()
+    {
+        return Some(["cannot be together with `resume`", "it counts lines"]);
+    }
+    match kind {
+        KindName::File | KindName::Stream | KindName::Stdin => None,
+        KindName::WebSocket => Some(["has no meaning for a WebSocket", "its messages come whole"]),
+    }
+}
+
+/// The rules of one source, `what`; what has errors is at its default.
+pub(super) fn read(
+    (kind, what): (KindName, Option<&SourceKind>),
+    table: &mut Table,
+    cx: &mut Cx,
+) -> RecordRules {
     let parse = table
         .take("parse")
         .and_then(|value| parse(kind, &value, cx));
@@ -31,13 +48,11 @@ pub(super) fn read(kind: KindName, table: &mut Table, cx: &mut Cx) -> RecordRule
         .take("multiline")
         .map(|value| (multiline(&value, cx), value));
     if let Some((Some(Multiline::Auto(_) | Multiline::Patterns(..)), value)) = &multiline
-        && kind == KindName::WebSocket
+        && let Some([why, instead]) = unjoined(kind, what)
     {
-        value
-            .fail(cx, "has no meaning for a WebSocket")
-            .label("its messages come whole");
+        value.fail(cx, why).label(instead);
     }
-    let time = table.take("time").and_then(|value| time(&value, cx));
+    let time = table.take("time").and_then(|value| time_from(&value, cx));
     let filter = Filter {
         include: patterns("include", table, cx),
         exclude: patterns("exclude", table, cx),
@@ -129,7 +144,8 @@ fn multiline(value: &Value, cx: &mut Cx) -> Option<Multiline> {
     Some(Multiline::Patterns(patterns, limits))
 }
 
-fn time(value: &Value, cx: &mut Cx) -> Option<TimeFrom> {
+/// Where a record's time is.
+pub(super) fn time_from(value: &Value, cx: &mut Cx) -> Option<TimeFrom> {
     let text = value.known_text(cx)?.value;
     if text == "leading" {
         return Some(TimeFrom::Leading);

@@ -7,7 +7,8 @@ use super::super::references::Text;
 use super::super::table::Table;
 use super::super::value::Value;
 use super::network::{self, DAY, MS};
-use crate::source::stream::{Framing, StreamConfig};
+use super::records::time_from;
+use crate::source::stream::{Framing, ResumeRule, StreamConfig};
 
 /// A stream with every default but what its URL says.
 pub(super) fn of_url(
@@ -49,19 +50,36 @@ pub(super) fn read(
             ("auto", Framing::Auto),
             ("lines", Framing::Lines),
             ("sse", Framing::Sse),
+            ("json_seq", Framing::JsonSeq),
+            ("docker", Framing::Docker),
         ];
-        value.choice(&words, &["json_seq", "docker"], cx)
+        value.choice(&words, &[], cx)
     });
     let idle = table.take("idle").map(|value| {
         let is_off = value.raw_text() == Some("off");
         (!is_off).then(|| value.duration(MS..=DAY, cx)).flatten()
     });
-    table.later(&["resume"], cx);
+    let resume = table.take("resume").map(|value| resume(&value, cx));
     let mut config = config?;
-    config.credentials = network.credentials;
-    config.tls = network.tls.unwrap_or(config.tls);
-    config.connect_timeout = network.connect_timeout.unwrap_or(config.connect_timeout);
+    config.network = network;
     config.framing = framing.unwrap_or(config.framing);
     config.idle = idle.unwrap_or(config.idle);
+    config.resume = resume.flatten();
     Some(config)
+}
+
+/// `resume = { param, from }`
+fn resume(value: &Value, cx: &mut Cx) -> Option<ResumeRule> {
+    let mut table = value.table(cx)?;
+    let param = table
+        .require("param", cx)
+        .and_then(|value| value.filled_text(cx));
+    let from = table
+        .require("from", cx)
+        .and_then(|value| time_from(&value, cx));
+    table.finish(cx);
+    Some(ResumeRule {
+        param: param?.value,
+        from: from?,
+    })
 }

@@ -9,6 +9,7 @@ use super::super::references::Text;
 use super::super::table::Table;
 use super::super::value::Value;
 use super::network::{self, DAY, MS};
+use crate::http::Proxy;
 use crate::secret::Secret;
 use crate::source::websocket::WebSocketConfig;
 
@@ -44,9 +45,14 @@ pub(super) fn read(
         .take("max_message")
         .and_then(|value| value.size(1..=64 << 20, cx));
     let mut config = config?;
-    config.credentials = network.credentials;
-    config.tls = network.tls.unwrap_or(config.tls);
-    config.connect_timeout = network.connect_timeout.unwrap_or(config.connect_timeout);
+    if let Proxy::Url(proxy) = &network.proxy
+        && proxy.expose().starts_with("https")
+    {
+        let message = format!("{}: proxy: must be an http:// URL", value.subject);
+        cx.error(value.key_span.clone(), message)
+            .label("a WebSocket goes through no proxy that is encrypted itself");
+    }
+    config.network = network;
     config.send = send.unwrap_or_default();
     config.subprotocols = subprotocols.unwrap_or_default();
     config.ping = ping.unwrap_or(config.ping);

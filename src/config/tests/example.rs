@@ -102,8 +102,12 @@ fn commented_defaults_of_the_example_are_the_defaults() {
             .unwrap();
         match (&shown.kind, &default.kind) {
             (SourceKind::Stream(shown), SourceKind::Stream(default)) => assert_eq!(
-                (shown.framing, shown.idle, shown.connect_timeout),
-                (default.framing, default.idle, default.connect_timeout)
+                (shown.framing, shown.idle, shown.network.connect_timeout),
+                (
+                    default.framing,
+                    default.idle,
+                    default.network.connect_timeout
+                )
             ),
             (SourceKind::WebSocket(shown), SourceKind::WebSocket(default)) => {
                 assert_eq!(

@@ -342,16 +342,20 @@ fn every_key_of_a_network_source_arrives() {
     assert_eq!(billing.url, "https://billing.internal/logs?tenant=a");
     assert_eq!(billing.framing, Framing::Auto);
     assert_eq!(billing.idle, Some(Duration::from_secs(90)));
-    assert_eq!(billing.connect_timeout, Duration::from_secs(2));
+    assert_eq!(billing.network.connect_timeout, Duration::from_secs(2));
     assert_eq!(
-        billing.credentials.headers[1].1.expose(),
+        billing.network.credentials.headers[1].1.expose(),
         "Bearer t0p-s3cret"
     );
-    assert!(billing.tls.ca.is_some() && billing.tls.cert.is_some() && billing.tls.key.is_some());
+    let tls = &billing.network.tls;
+    assert!(tls.ca.is_some() && tls.cert.is_some() && tls.key.is_some());
     let SourceKind::WebSocket(push) = kind("push") else {
         panic!("a WebSocket")
     };
-    assert_eq!(push.credentials.basic.as_ref().unwrap().0, "logweir");
+    assert_eq!(
+        push.network.credentials.basic.as_ref().unwrap().0,
+        "logweir"
+    );
     assert_eq!(push.send[1].expose(), "f1le-s3cret");
     assert_eq!(push.subprotocols, ["logs.v1", "logs.v0"]);
     assert_eq!(push.ping, Duration::from_secs(5));

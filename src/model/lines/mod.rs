@@ -136,6 +136,20 @@ impl Lines {
         }
     }
 
+    /// The same lines, each written by one of a container's two streams.
+    pub fn with_stream(&self, stream: StdStream) -> Lines {
+        let mut end = 0;
+        let mut records = Vec::with_capacity(self.count as usize);
+        for line in self.iter() {
+            end += line.text.len() + 1;
+            records.push(Record {
+                stream: Some(stream),
+                ..line.record(end)
+            });
+        }
+        Lines::from_records(self.bytes.clone(), records.into())
+    }
+
     /// The lines that `keep` holds for, copied; `None` where it holds for none. Where it holds for
     /// all, these are the same lines.
     pub fn filtered(&self, mut keep: impl FnMut(&Line) -> bool) -> Option<Lines> {

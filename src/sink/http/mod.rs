@@ -98,7 +98,7 @@ fn requester(config: &HttpConfig, public: HeaderMap) -> Result<Requester, Client
     Ok(Requester {
         client: client(&config.url, options)?,
         url,
-        private: LiveHeaders::new(&config.credentials)?,
+        private: LiveHeaders::new(&config.credentials, options)?,
         public,
         timeout: config.timeout,
         connect_timeout: config.connect_timeout,

@@ -86,11 +86,13 @@ pub async fn probe(config: &HttpConfig) -> Result<String, String> {
         requester(config, HeaderMap::new()).map_err(|error| format!("cannot be used: {error}"))?;
     let question = Question::of(config.protocol, requester.url.clone());
     let method = question.method.clone();
+    let private = requester.private.get().await;
+    let private = private.map_err(|trouble| trouble.cause().to_owned())?;
     let mut request = requester
         .client
         .request(question.method, question.url)
         .timeout(requester.timeout)
-        .headers(requester.private.get().await);
+        .headers(private);
     if let Some((content_type, body)) = question.body {
         request = request.header(CONTENT_TYPE, content_type).body(body);
     }

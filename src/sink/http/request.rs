@@ -10,12 +10,12 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, Url};
+use reqwest::{Response, StatusCode, Url};
 
 use super::answer::Answer;
 use super::body::PiecesBody;
 use crate::delivery::SinkError;
-use crate::http::{LiveHeaders, chain, redirect_target, retry_after};
+use crate::http::{LiveHeaders, Trouble, chain, redirect_target, retry_after};
 
 /// Redirects that one request follows.
 const REDIRECTS_MAX: usize = 5;
@@ -43,22 +43,13 @@ impl Requester {
         key: &HeaderValue,
         answer_bytes_max: usize,
     ) -> Result<Answer, SinkError> {
-        let private = self.private.get().await;
-        let first = self.send(pieces, key, &private).await;
-        let response = match first {
-            // A server may close an idle connection while a request is on its way to it (RFC 9112
-            // §9.3.1 asks clients to expect it). That is no outage: the same request is sent again
-            // at once, on another connection.
-            Err(Unsent::Transport(error)) if self.was_closed(&error) => {
-                self.send(pieces, key, &private).await
-            }
-            sent => sent,
-        };
-        let mut response = response.map_err(|unsent| match unsent {
-            Unsent::Transport(error) => self.transport_error(error),
-            Unsent::Redirects(cause) => SinkError::Paused { cause },
-        })?;
-        self.has_connected.store(true, Ordering::Relaxed);
+        let private = self.private.get().await.map_err(without_token)?;
+        let mut response = self.send_twice(pieces, key, &private).await?;
+        // A token may be taken back before its time: another is asked for once.
+        if response.status() == StatusCode::UNAUTHORIZED && self.private.refused(&private).await {
+            let private = self.private.get().await.map_err(without_token)?;
+            response = self.send_twice(pieces, key, &private).await?;
+        }
         let after = response
             .headers()
             .get(RETRY_AFTER)
@@ -78,6 +69,31 @@ impl Requester {
             unpack(&mut answer, answer_bytes_max);
         }
         Ok(answer)
+    }
+
+    /// Sends a body, and again where the connection turned out to be closed.
+    async fn send_twice(
+        &self,
+        pieces: &[Bytes],
+        key: &HeaderValue,
+        private: &HeaderMap,
+    ) -> Result<Response, SinkError> {
+        let first = self.send(pieces, key, private).await;
+        let response = match first {
+            // A server may close an idle connection while a request is on its way to it (RFC 9112
+            // §9.3.1 asks clients to expect it). That is no outage: the same request is sent again
+            // at once, on another connection.
+            Err(Unsent::Transport(error)) if self.was_closed(&error) => {
+                self.send(pieces, key, private).await
+            }
+            sent => sent,
+        };
+        let response = response.map_err(|unsent| match unsent {
+            Unsent::Transport(error) => self.transport_error(error),
+            Unsent::Redirects(cause) => SinkError::Paused { cause },
+        })?;
+        self.has_connected.store(true, Ordering::Relaxed);
+        Ok(response)
     }
 
     /// Sends a body, following redirects. To another origin nothing private goes along.
@@ -146,6 +162,14 @@ impl Requester {
             chain(&error)
         };
         SinkError::Retryable { cause, after: None }
+    }
+}
+
+/// What it means for a batch that nobody grants a token.
+fn without_token(trouble: Trouble) -> SinkError {
+    match trouble {
+        Trouble::Passing { cause, after } => SinkError::Retryable { cause, after },
+        Trouble::Lasting { cause } => SinkError::Paused { cause },
     }
 }
 

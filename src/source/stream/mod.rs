@@ -1,24 +1,40 @@
 //! The stream source: one long HTTP response, read as it arrives.
+//!
+//! `body` takes its compression off, `intake` makes lines of it as its framing says, `reader` sends
+//! them and knows where the stream goes on, by ids or, through `replay`, by time.
 
+mod body;
+#[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod granted;
+mod intake;
 mod reader;
 #[cfg(test)]
 mod records;
-mod request;
+mod replay;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::Response;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{Response, Url};
+
+pub use replay::ResumeRule;
 
 use super::session::{End, Next, Session};
 use super::{Common, Ends, SourceContext, SourceError};
-use crate::http::{Credentials, Tls};
+use crate::http::{
+    Ask, ClientError, Endpoint, Network, Trouble, accepted, describe_status, parsed_url, set_param,
+};
 use crate::secret::shown_url;
+use body::Body;
 use reader::{Reader, within};
-use request::Request;
+
+/// No encoding is asked for: proxies hold compressed streams back until a block is full.
+const ACCEPTED: &str = "text/event-stream, application/x-ndjson, */*";
 
 /// Which response to read, and how.
 #[derive(Clone, PartialEq)]
@@ -26,16 +42,14 @@ pub struct StreamConfig {
     /// The URL, used as written. It can hold a secret, so it is shown through
     /// [`crate::secret::shown_url`] only.
     pub url: String,
-    /// Extra headers and who asks.
-    pub credentials: Credentials,
-    /// A private CA beside the system's roots, and a client certificate.
-    pub tls: Tls,
-    /// Connecting alone, TLS included.
-    pub connect_timeout: Duration,
+    /// How it is reached, and who asks.
+    pub network: Network,
     /// How bytes become lines.
     pub framing: Framing,
     /// A connection without data for so long is made anew; `None`: silence is fine.
     pub idle: Option<Duration>,
+    /// How the server is asked to replay by time; `None`: it cannot.
+    pub resume: Option<ResumeRule>,
     /// When the source is at its end.
     pub ends: Ends,
 }
@@ -43,13 +57,18 @@ pub struct StreamConfig {
 /// How the bytes of a response become lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// As the content type says: `text/event-stream` is SSE, everything else lines.
+    /// As the content type says: server-sent events, a JSON text sequence, or what Docker
+    /// multiplexes; everything else is lines.
     #[default]
     Auto,
     /// At newlines.
     Lines,
     /// Server-sent events.
     Sse,
+    /// JSON text sequences.
+    JsonSeq,
+    /// The two outputs of a container, as Docker multiplexes them.
+    Docker,
 }
 
 impl StreamConfig {
@@ -57,11 +76,10 @@ impl StreamConfig {
     pub fn of_url(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            credentials: Credentials::default(),
-            tls: Tls::default(),
-            connect_timeout: Duration::from_secs(10),
+            network: Network::default(),
             framing: Framing::Auto,
             idle: None,
+            resume: None,
             ends: Ends::Never,
         }
     }
@@ -72,13 +90,43 @@ impl fmt::Debug for StreamConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamConfig")
             .field("url", &shown_url(&self.url))
-            .field("credentials", &self.credentials)
-            .field("tls", &self.tls)
-            .field("connect_timeout", &self.connect_timeout)
+            .field("network", &self.network)
             .field("framing", &self.framing)
             .field("idle", &self.idle)
+            .field("resume", &self.resume)
             .field("ends", &self.ends)
             .finish()
+    }
+}
+
+/// Whom to ask, and for what.
+struct Server {
+    endpoint: Endpoint,
+    url: Url,
+}
+
+impl Server {
+    fn new(config: &StreamConfig) -> Result<Self, ClientError> {
+        Ok(Self {
+            url: parsed_url(&config.url)?,
+            endpoint: Endpoint::new([&*config.url], &config.network, 1)?,
+        })
+    }
+
+    /// The question that leads on from where the reader stands.
+    fn question(&self, reader: &mut Reader) -> Ask {
+        let mut ask = Ask::get(self.url.clone());
+        ask.headers
+            .insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        // An id is UTF-8, which may stand in a header, but for control characters.
+        let id = reader.last_id().map(str::as_bytes);
+        if let Some(id) = id.and_then(|id| HeaderValue::from_bytes(id).ok()) {
+            ask.headers.insert("last-event-id", id);
+        }
+        if let Some((name, value)) = reader.since() {
+            set_param(&mut ask.url, name, &value);
+        }
+        ask
     }
 }
 
@@ -88,8 +136,8 @@ pub(super) async fn run(
     config: StreamConfig,
     cx: SourceContext,
 ) -> Result<(), SourceError> {
-    let request = match Request::new(&config) {
-        Ok(request) => request,
+    let server = match Server::new(&config) {
+        Ok(server) => server,
         Err(error) => {
             // Nobody may be waiting any more.
             let _ = cx
@@ -101,9 +149,9 @@ pub(super) async fn run(
     let mut reader = Reader::new(&common, &config, &cx);
     let mut session = Session::new(common.name, config.ends, cx);
     loop {
-        let end = connection(&config, &request, &mut reader, &mut session).await;
-        let resume = reader.last_id();
-        if session.after(end, resume).await == Next::Return {
+        let end = connection(&config, &server, &mut reader, &mut session).await;
+        let resume = reader.resume();
+        if session.after(end, resume.as_deref()).await == Next::Return {
             return Ok(());
         }
     }
@@ -112,19 +160,20 @@ pub(super) async fn run(
 /// Asks once and reads the answer to its end.
 async fn connection(
     config: &StreamConfig,
-    request: &Request,
+    server: &Server,
     reader: &mut Reader,
     session: &mut Session,
 ) -> End {
-    let asked = request.send(reader.last_id());
+    let ask = server.question(reader);
+    let asked = server.endpoint.send(&server.url, &ask);
     let response = tokio::select! {
         biased;
         () = session.stopped() => return End::Stopped,
         response = within(config.idle, asked) => response,
     };
-    let response = match response {
+    let response = match response.map(|it| it.and_then(readable)) {
         Some(Ok(response)) => response,
-        Some(Err(end)) => return end,
+        Some(Err(trouble)) => return trouble.into(),
         None => return End::cut("no answer"),
     };
     let length = response.content_length();
@@ -135,23 +184,49 @@ async fn connection(
         );
         return End::Refused { cause };
     }
-    let is_sse = match config.framing {
-        Framing::Auto => is_event_stream(&response),
-        framing => framing == Framing::Sse,
+    let framing = match config.framing {
+        Framing::Auto => framing_of(&response),
+        framing => framing,
     };
-    session.connected(if is_sse { "SSE" } else { "lines" });
-    let end = reader.read(response, is_sse, session).await;
+    let body = match Body::new(response) {
+        Ok(body) => body,
+        Err(trouble) => return trouble.into(),
+    };
+    session.connected(match framing {
+        Framing::Sse => "SSE",
+        Framing::JsonSeq => "JSON texts",
+        Framing::Docker => "Docker",
+        Framing::Auto | Framing::Lines => "lines",
+    });
+    let end = reader.read(body, framing, session).await;
     match (end, length) {
         (End::Complete, None) => End::cut("the response ended"),
         (end, _) => end,
     }
 }
 
-fn is_event_stream(response: &Response) -> bool {
+/// A response that can be read, or what its status means.
+fn readable(response: Response) -> Result<Response, Trouble> {
+    match response.status().as_u16() {
+        // The standard of event streams: the server has nothing and will have nothing.
+        status @ (204 | 205) => Err(Trouble::lasting(describe_status(status, "nothing to read"))),
+        _ => accepted(response),
+    }
+}
+
+fn framing_of(response: &Response) -> Framing {
     let content_type = response.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
-    content_type.is_some_and(|text| {
-        let kind = text.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("text/event-stream")
-    })
+    let kind = content_type.and_then(|text| text.split(';').next());
+    match kind
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "text/event-stream" => Framing::Sse,
+        "application/json-seq" => Framing::JsonSeq,
+        "application/vnd.docker.multiplexed-stream" => Framing::Docker,
+        _ => Framing::Lines,
+    }
 }

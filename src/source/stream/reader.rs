@@ -1,20 +1,21 @@
 //! Turns the bytes of responses into lines and sends them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _};
-use reqwest::Response;
+use futures::FutureExt as _;
 
-use super::StreamConfig;
-use super::request::root_cause;
-use crate::framing::{Framer, Pool, RecordLimits, Recording, SseBuffer, Start};
-use crate::model::{Position, StreamKey};
+use super::body::Body;
+use super::intake::{Intake, Track};
+use super::replay::{Replay, second_of};
+use super::{Framing, StreamConfig};
+use crate::framing::{Pool, Recording, SeqBuffer, SseBuffer};
+use crate::model::{Lines, Position, StreamKey};
 use crate::queue::Closed;
 use crate::secret::shown_url;
-use crate::source::fanout::{Fanout, JOIN_BYTES};
-use crate::source::quiet::{self, Patience, Quiet, Waiting, until};
+use crate::source::fanout::{Fanout, JOIN_BYTES, now_ns};
+use crate::source::quiet::until;
 use crate::source::session::{End, Session};
 use crate::source::{Common, SourceContext};
 
@@ -33,42 +34,53 @@ pub(super) async fn within<T>(
 #[derive(Debug)]
 pub(super) struct Reader {
     fanout: Fanout,
-    /// As of the last event that was sent.
-    last_id: Option<Arc<str>>,
-    /// True where the server has ever given an id.
-    has_ids: bool,
+    place: Place,
     /// Bytes read since the start, over all connections.
     offset: u64,
     line_bytes_max: usize,
     recording: Recording,
     /// True once it was said that events are not joined.
-    told_events: bool,
-    quiet: Quiet,
+    told_whole: bool,
     idle: Option<Duration>,
     pool: Pool,
 }
 
-/// Bytes of one response on their way to becoming lines.
+/// Where a stream goes on.
 #[derive(Debug)]
-enum Intake {
-    Lines(Framer),
-    Sse(SseBuffer),
+enum Place {
+    /// Behind the last event that was sent.
+    Id {
+        last: Option<Arc<str>>,
+        /// True where the server has ever given an id.
+        has_ids: bool,
+    },
+    /// At a time.
+    Time(Box<Replay>),
 }
 
 impl Reader {
     pub(super) fn new(common: &Common, config: &StreamConfig, cx: &SourceContext) -> Self {
         let stream = StreamKey::new(shown_url(&config.url));
         let fanout = Fanout::new(common, stream, cx);
-        let last_id = fanout.resume();
+        let place = match &config.resume {
+            Some(rule) => {
+                let place = fanout.resume_earliest(second_of);
+                let is_docker = config.framing == Framing::Docker;
+                Place::Time(Box::new(Replay::new(rule.clone(), is_docker, place)))
+            }
+            None => {
+                let last = fanout.resume();
+                let has_ids = last.is_some();
+                Place::Id { last, has_ids }
+            }
+        };
         Self {
             fanout,
-            has_ids: last_id.is_some(),
-            last_id,
+            place,
             offset: 0,
             line_bytes_max: common.line_bytes_max,
             recording: common.recording.clone(),
-            told_events: false,
-            quiet: Quiet::default(),
+            told_whole: false,
             idle: config.idle,
             pool: Pool::default(),
         }
@@ -76,26 +88,38 @@ impl Reader {
 
     /// The id of the last event that was sent, or after which a checkpoint stands.
     pub(super) fn last_id(&self) -> Option<&str> {
-        self.last_id.as_deref().filter(|id| !id.is_empty())
+        match &self.place {
+            Place::Id { last, .. } => last.as_deref().filter(|id| !id.is_empty()),
+            Place::Time(_) => None,
+        }
+    }
+
+    /// Begins a connection; the parameter that says from when on the server replays.
+    pub(super) fn since(&mut self) -> Option<(&str, String)> {
+        match &mut self.place {
+            Place::Id { .. } => None,
+            Place::Time(replay) => replay.connect(),
+        }
+    }
+
+    /// Where it would go on, for a person.
+    pub(super) fn resume(&self) -> Option<String> {
+        match &self.place {
+            Place::Id { .. } => self.last_id().map(str::to_owned),
+            Place::Time(replay) => replay.shown(),
+        }
     }
 
     /// Reads a response until it ends ([`End::Complete`]) or something else does.
     pub(super) async fn read(
         &mut self,
-        response: Response,
-        is_sse: bool,
+        mut body: Body,
+        framing: Framing,
         session: &mut Session,
     ) -> End {
-        let max = self.line_bytes_max;
-        let mut intake = if is_sse {
-            self.tell_events(session);
-            Intake::Sse(SseBuffer::new(self.offset, self.last_id.clone(), max))
-        } else {
-            Intake::Lines(self.framer())
-        };
-        let mut body = Box::pin(response.bytes_stream());
+        let mut intake = self.intake(framing, session);
         let end = loop {
-            let (due, wake) = self.look(&intake);
+            let (due, wake) = intake.look();
             let next = tokio::select! {
                 biased;
                 () = session.stopped() => break End::Stopped,
@@ -110,8 +134,8 @@ impl Reader {
                     session.received();
                 }
                 None => {
-                    if let Some(due) = due
-                        && self.take(&mut intake, due).await.is_err()
+                    if let Some(lines) = due.and_then(|due| intake.take_due(due))
+                        && self.push(lines).await.is_err()
                     {
                         break End::Closed;
                     }
@@ -126,111 +150,117 @@ impl Reader {
         };
         match end {
             End::Closed => end,
-            end => match self.finish(intake, session).await {
+            end => match self
+                .finish(
+                    intake,
+                    body.tells_its_end() && end == End::Complete,
+                    session,
+                )
+                .await
+            {
                 Ok(()) => end,
                 Err(Closed) => End::Closed,
             },
         }
     }
 
-    fn framer(&self) -> Framer {
-        let limits = RecordLimits {
-            line_bytes_max: self.line_bytes_max,
-            records: usize::MAX,
-            bytes: JOIN_BYTES,
-        };
-        let start = Start {
-            offset: self.offset,
-            ..Start::default()
-        };
-        Framer::new(self.pool.clone(), start, &self.recording, limits)
-    }
-
-    /// Says once that an event is a record, whatever is configured.
-    fn tell_events(&mut self, session: &Session) {
-        if !self.recording.is_plain() && !self.told_events {
-            self.told_events = true;
-            session.hint("multiline and parse are for lines: server-sent events come whole");
+    fn intake(&mut self, framing: Framing, session: &Session) -> Intake {
+        let max = self.line_bytes_max;
+        let whole = matches!(framing, Framing::Sse | Framing::JsonSeq);
+        if whole && !self.recording.is_plain() && !self.told_whole {
+            self.told_whole = true;
+            session.hint("multiline and parse are for lines: events and JSON texts come whole");
+        }
+        let track = || Track::new(&self.pool, &self.recording, self.offset, max);
+        match framing {
+            Framing::Sse => {
+                let last = self.last_id().map(Arc::from);
+                Intake::Sse(SseBuffer::new(self.offset, last, max))
+            }
+            Framing::JsonSeq => Intake::Seq(SeqBuffer::new(self.offset, max)),
+            Framing::Docker => Intake::docker([track(), track()]),
+            Framing::Auto | Framing::Lines => Intake::Lines(track()),
         }
     }
 
-    fn look(&mut self, intake: &Intake) -> (Option<Waiting>, Option<Instant>) {
-        let Intake::Lines(framer) = intake else {
-            return (None, None);
+    /// Sends lines without those that were sent before.
+    async fn push(&mut self, lines: Lines) -> Result<(), Closed> {
+        let Place::Time(replay) = &mut self.place else {
+            return self.fanout.push(lines, Position::Live).await;
         };
-        let patience = Patience {
-            record: self.recording.timeout(),
-            line: None,
-        };
-        self.quiet.look(framer, patience, Instant::now())
-    }
-
-    /// Sends what has waited long enough.
-    async fn take(&mut self, intake: &mut Intake, due: Waiting) -> Result<(), Closed> {
-        let Intake::Lines(framer) = intake else {
-            return Ok(());
-        };
-        if let Some(lines) = quiet::take(framer, due).and_then(|taken| taken.lines) {
-            self.fanout.push(lines, Position::Live).await?;
+        let (lines, n_again) = replay.sift(lines, now_ns());
+        let position = replay.position();
+        self.fanout.count_duplicates(n_again);
+        match lines {
+            Some(lines) => self.fanout.push(lines, position).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends every whole line.
     async fn forward(&mut self, intake: &mut Intake, session: &mut Session) -> Result<(), Closed> {
-        match intake {
-            Intake::Lines(buffer) => {
-                while let Some(taken) = buffer.take() {
-                    if let Some(lines) = taken.lines {
-                        self.fanout.push(lines, Position::Live).await?;
-                    }
-                }
-                session.counters().unparsed.add(buffer.take_unparsed());
+        let Intake::Sse(buffer) = intake else {
+            for lines in intake.take() {
+                self.push(lines).await?;
             }
-            Intake::Sse(buffer) => {
-                if let Some(delay) = buffer.take_retry() {
-                    session.set_delay(delay);
-                }
-                if let Some(events) = buffer.take() {
-                    self.last_id = events.last_id;
-                    let position = self.position();
-                    match events.lines {
-                        Some(lines) => self.fanout.push(lines, position).await?,
-                        None => self.fanout.pass(&position),
-                    }
-                }
-            }
+            session.counters().unparsed.add(intake.take_unparsed());
+            return Ok(());
+        };
+        if let Some(delay) = buffer.take_retry() {
+            session.set_delay(delay);
+        }
+        let Some(events) = buffer.take() else {
+            return Ok(());
+        };
+        if matches!(self.place, Place::Time(_)) {
+            return match events.lines {
+                Some(lines) => self.push(lines).await,
+                None => Ok(()),
+            };
+        }
+        let position = self.behind(events.last_id);
+        match events.lines {
+            Some(lines) => self.fanout.push(lines, position).await?,
+            None => self.fanout.pass(&position),
         }
         Ok(())
     }
 
-    /// Where an event stream stands. An id that was taken back is an empty one.
-    fn position(&mut self) -> Position {
-        self.has_ids |= self.last_id.is_some();
-        if !self.has_ids {
+    /// Where an event stream stands behind this id. An id that was taken back is an empty one.
+    fn behind(&mut self, id: Option<Arc<str>>) -> Position {
+        let Place::Id { last, has_ids } = &mut self.place else {
+            return Position::Live;
+        };
+        *last = id;
+        *has_ids |= last.is_some();
+        if !*has_ids {
             return Position::Live;
         }
-        let cursor = self.last_id.clone().unwrap_or_default();
+        let cursor = last.clone().unwrap_or_default();
         Position::Token { cursor, skip: 0 }
     }
 
     /// Sends a line that the end of the response left without its newline. An event that was torn
-    /// is none, as its standard says; it comes again where the server resumes.
-    async fn finish(&mut self, intake: Intake, session: &Session) -> Result<(), Closed> {
-        match intake {
-            Intake::Lines(mut buffer) => {
-                if let Some(lines) = buffer.finish().and_then(|taken| taken.lines) {
-                    self.fanout.push(lines, Position::Live).await?;
-                }
-                self.offset = buffer.read_offset();
-            }
-            Intake::Sse(buffer) => {
-                if buffer.held() > 0 && self.last_id.is_none() {
-                    session.counters().dropped.add(1);
-                }
-                self.offset = buffer.read_offset();
-            }
+    /// is none, as its standard says; it comes again where the server resumes, as torn lines do
+    /// where it replays.
+    async fn finish(
+        &mut self,
+        mut intake: Intake,
+        is_complete: bool,
+        session: &Session,
+    ) -> Result<(), Closed> {
+        self.offset = intake.read_offset();
+        if let Intake::Sse(buffer) = &intake {
+            let is_lost = buffer.held() > 0 && self.last_id().is_none();
+            session.counters().dropped.add(u64::from(is_lost));
         }
+        if matches!(self.place, Place::Time(_)) && !is_complete {
+            return Ok(());
+        }
+        for lines in intake.finish() {
+            self.push(lines).await?;
+        }
+        session.counters().unparsed.add(intake.take_unparsed());
         Ok(())
     }
 }
@@ -238,22 +268,20 @@ impl Reader {
 /// Feeds what came and whatever else is there already; returns how the response ended, if it did.
 async fn join(
     intake: &mut Intake,
-    first: Option<reqwest::Result<Bytes>>,
-    body: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
+    first: Option<Result<Bytes, String>>,
+    body: &mut Body,
 ) -> Option<End> {
     let mut next = first;
     let mut joined = 0;
     loop {
         match next {
             None => return Some(End::Complete),
-            Some(Err(error)) => {
-                return Some(End::cut(format!("connection lost: {}", root_cause(&error))));
-            }
+            Some(Err(cause)) => return Some(End::cut(cause)),
             Some(Ok(bytes)) => {
                 joined += bytes.len();
-                match intake {
-                    Intake::Lines(buffer) => buffer.extend(&bytes),
-                    Intake::Sse(buffer) => buffer.extend(&bytes),
+                if let Err(cause) = intake.extend(&bytes) {
+                    let cause = cause.to_owned();
+                    return Some(End::Refused { cause });
                 }
             }
         }

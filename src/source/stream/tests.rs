@@ -236,8 +236,8 @@ async fn a_refusal_says_what_is_wrong_with_the_set_up() {
             "app: HTTP 503 Service Unavailable",
         ),
         (
-            "200 OK\r\nContent-Encoding: gzip",
-            "app: content-encoding \"gzip\" cannot be read",
+            "200 OK\r\nContent-Encoding: br",
+            "app: content-encoding \"br\" cannot be read",
         ),
         (
             "200 OK\r\nContent-Length: 5",
@@ -291,7 +291,7 @@ async fn credentials_do_not_follow_a_redirect_to_another_origin() {
     let (listener, address) = listen().await;
     let (other, other_address) = listen().await;
     let mut config = at(&address);
-    config.credentials.bearer = Some(Secret::new("t0ken"));
+    config.network.credentials.bearer = Some(Secret::new("t0ken"));
     let (source, mut seen) = stream(config);
 
     beside(source, async {

@@ -1,11 +1,14 @@
 //! Makes a connection: the upgrade, who asks, and what is sent first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::SinkExt as _;
 use jiff::Timestamp;
 use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
+use reqwest::header::{
+    AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, USER_AGENT,
+};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -13,15 +16,14 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::http::Response;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as Limits;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
-};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::WebSocketConfig;
 use crate::http::{
-    ClientError, Credentials, USER_AGENT, describe_status, retry_after, websocket_connector,
+    self, ClientError, Credentials, LiveHeaders, Route, describe_status, parsed_url,
+    percent_decoded, retry_after, websocket_connector,
 };
-use crate::secret::{Secret, shown_url};
+use crate::secret::Secret;
 use crate::source::session::End;
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -34,8 +36,10 @@ const WRITE_BUFFER_BYTES_MAX: usize = 1 << 20;
 
 /// How to connect.
 pub(super) struct Server {
-    url: String,
+    url: Url,
     headers: HeaderMap,
+    private: Arc<LiveHeaders>,
+    route: Route,
     connector: Connector,
     limits: Limits,
     connect_timeout: Duration,
@@ -47,19 +51,15 @@ impl Server {
         config: &WebSocketConfig,
         line_bytes_max: usize,
     ) -> Result<Self, ClientError> {
-        let refused =
-            |why: String| ClientError::Client(format!("url {}: {why}", shown_url(&config.url)));
-        let mut url = Url::parse(&config.url).map_err(|error| refused(error.to_string()))?;
+        let network = &config.network;
+        let mut url = parsed_url(&config.url)?;
         let mut headers = credentials_of(&mut url)?;
-        for (name, value) in &config.credentials.headers()? {
-            headers.append(name, value.clone());
-        }
-        headers
-            .entry("user-agent")
-            .or_insert(HeaderValue::from_static(USER_AGENT));
+        headers.insert(USER_AGENT, HeaderValue::from_static(http::USER_AGENT));
         if !config.subprotocols.is_empty() {
-            let offered = HeaderValue::try_from(config.subprotocols.join(", "))
-                .map_err(|_| refused("the subprotocols cannot stand in a header".to_owned()))?;
+            let offered = HeaderValue::try_from(config.subprotocols.join(", "));
+            let offered = offered.map_err(|_| {
+                ClientError::Client("the subprotocols cannot stand in a header".to_owned())
+            })?;
             headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
         }
         let bytes_max = config.message_bytes_max.unwrap_or(line_bytes_max);
@@ -69,39 +69,86 @@ impl Server {
             .max_message_size(Some(bytes_max))
             .max_frame_size(Some(bytes_max));
         Ok(Self {
-            connector: websocket_connector(url.as_str(), &config.tls)?,
-            url: url.into(),
+            connector: websocket_connector(url.as_str(), &network.tls)?,
+            url,
             headers,
+            private: LiveHeaders::new(&network.credentials, network.options())?,
+            route: Route::new(&network.proxy)?,
             limits,
-            connect_timeout: config.connect_timeout,
+            connect_timeout: network.connect_timeout,
             send: config.send.clone(),
         })
     }
 
-    /// Connects, upgrades and sends what is to be sent first, all within the connect timeout.
+    /// Connects, upgrades and sends what is to be sent first, all within the connect timeout. A
+    /// token that was refused is asked for again once.
     pub(super) async fn connect(&self) -> Result<Socket, End> {
-        timeout(self.connect_timeout, self.try_connect())
-            .await
-            .unwrap_or_else(|_| Err(End::cut("cannot connect: no answer in time")))
+        let private = self.private.get().await?;
+        let first = self.connect_within(&private).await;
+        if let Err(Failed::Upgrade(error)) = &first
+            && let Error::Http(response) = &**error
+            && response.status() == 401
+            && self.private.refused(&private).await
+        {
+            let private = self.private.get().await?;
+            return self.connect_within(&private).await.map_err(End::from);
+        }
+        first.map_err(End::from)
     }
 
-    async fn try_connect(&self) -> Result<Socket, End> {
-        let mut request = self
-            .url
-            .as_str()
-            .into_client_request()
-            .map_err(|error| end_of(&error))?;
-        for (name, value) in &self.headers {
-            request.headers_mut().append(name, value.clone());
+    async fn connect_within(&self, private: &HeaderMap) -> Result<Socket, Failed> {
+        let connecting = timeout(self.connect_timeout, self.try_connect(private));
+        let late = |_| Failed::Ended(End::cut("cannot connect: no answer in time"));
+        connecting.await.map_err(late)?
+    }
+
+    async fn try_connect(&self, private: &HeaderMap) -> Result<Socket, Failed> {
+        let mut request = self.url.as_str().into_client_request()?;
+        let headers = request.headers_mut();
+        for (name, value) in self.headers.iter().chain(private) {
+            // What is configured counts more than what the URL says.
+            if name == AUTHORIZATION || name == USER_AGENT {
+                headers.insert(name, value.clone());
+            } else {
+                headers.append(name, value.clone());
+            }
         }
+        let tcp = self.route.connect(&self.url).await.map_err(End::from)?;
         let connector = Some(self.connector.clone());
-        let connecting = connect_async_tls_with_config(request, Some(self.limits), true, connector);
-        let (mut socket, _) = connecting.await.map_err(|error| end_of(&error))?;
+        let upgrading = client_async_tls_with_config(request, tcp, Some(self.limits), connector);
+        let (mut socket, _) = upgrading.await?;
         for message in &self.send {
             let message = Message::Text(Utf8Bytes::from(message.expose()));
-            socket.send(message).await.map_err(|error| end_of(&error))?;
+            socket.send(message).await?;
         }
         Ok(socket)
+    }
+}
+
+/// Why there is no connection.
+enum Failed {
+    Ended(End),
+    Upgrade(Box<Error>),
+}
+
+impl From<End> for Failed {
+    fn from(end: End) -> Self {
+        Self::Ended(end)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Upgrade(Box::new(error))
+    }
+}
+
+impl From<Failed> for End {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Ended(end) => end,
+            Failed::Upgrade(error) => end_of(&error),
+        }
     }
 }
 
@@ -110,31 +157,15 @@ fn credentials_of(url: &mut Url) -> Result<HeaderMap, ClientError> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(HeaderMap::new());
     }
-    let decoded = |text: &str| percent_decoded(text);
-    let password = Secret::new(decoded(url.password().unwrap_or_default()));
+    let password = Secret::new(percent_decoded(url.password().unwrap_or_default()));
     let credentials = Credentials {
-        basic: Some((decoded(url.username()), password)),
+        basic: Some((percent_decoded(url.username()), password)),
         ..Credentials::default()
     };
     // Both succeed for every URL with a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     credentials.headers()
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let code = after
-            .get(..2)
-            .filter(|_| *byte == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(code.unwrap_or(*byte));
-        rest = if code.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What an error before the first message means.

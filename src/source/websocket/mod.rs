@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::fanout::Fanout;
 use super::session::{End, Next, Session};
 use super::{Common, Ends, SourceContext, SourceError};
-use crate::http::{Credentials, Tls};
+use crate::http::Network;
 use crate::model::StreamKey;
 use crate::secret::shown_url;
 use connect::Server;
@@ -26,12 +26,8 @@ pub struct WebSocketConfig {
     /// The URL, used as written. It can hold a secret, so it is shown through
     /// [`crate::secret::shown_url`] only.
     pub url: String,
-    /// Extra headers and who asks.
-    pub credentials: Credentials,
-    /// A private CA beside the system's roots, and a client certificate.
-    pub tls: Tls,
-    /// Connecting alone, TLS and the upgrade included.
-    pub connect_timeout: Duration,
+    /// How it is reached, and who asks; connecting includes the upgrade.
+    pub network: Network,
     /// Text messages sent after every connect; they may hold secrets.
     pub send: Vec<crate::secret::Secret>,
     /// Subprotocols offered, the dearest first.
@@ -51,9 +47,7 @@ impl WebSocketConfig {
     pub fn of_url(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            credentials: Credentials::default(),
-            tls: Tls::default(),
-            connect_timeout: Duration::from_secs(10),
+            network: Network::default(),
             send: Vec::new(),
             subprotocols: Vec::new(),
             ping: Duration::from_secs(20),
@@ -69,9 +63,7 @@ impl fmt::Debug for WebSocketConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketConfig")
             .field("url", &shown_url(&self.url))
-            .field("credentials", &self.credentials)
-            .field("tls", &self.tls)
-            .field("connect_timeout", &self.connect_timeout)
+            .field("network", &self.network)
             .field("send", &self.send)
             .field("subprotocols", &self.subprotocols)
             .field("ping", &self.ping)

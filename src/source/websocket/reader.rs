@@ -19,6 +19,9 @@ use crate::source::session::{End, Session};
 /// How long a goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// How long a server is left alone that asks to be.
+const TRY_AGAIN_LATER: Duration = Duration::from_secs(5);
+
 /// How much of a close frame's reason is told.
 const REASON_CHARS_MAX: usize = 80;
 
@@ -115,7 +118,7 @@ impl Reader {
                 Some(Ok(Message::Close(frame))) => {
                     // Says goodbye as far as that needs no waiting.
                     let _ = socket.flush().now_or_never();
-                    return Some(End::cut(closed(frame.as_ref())));
+                    return Some(closed(frame.as_ref()));
                 }
                 // The library answers pings; what it wrote is sent off with the next read.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
@@ -157,21 +160,91 @@ impl Reader {
     }
 }
 
-/// What a close frame says; 1005 stands for none (RFC 6455 §7.1.5).
-fn closed(frame: Option<&CloseFrame>) -> String {
+/// What a close frame means; 1005 stands for none (RFC 6455 §7.1.5).
+fn closed(frame: Option<&CloseFrame>) -> End {
     let Some(frame) = frame else {
-        return "closed 1005".to_owned();
+        return End::cut("closed 1005 (without a reason)");
     };
+    let code = u16::from(frame.code);
     let reason: String = frame
         .reason
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(REASON_CHARS_MAX)
         .collect();
-    let code = u16::from(frame.code);
-    if reason.is_empty() {
-        format!("closed {code}")
+    let said = if reason.is_empty() {
+        meaning(code)
     } else {
-        format!("closed {code} ({reason})")
+        &reason
+    };
+    let cause = match said {
+        "" => format!("closed {code}"),
+        said => format!("closed {code} ({said})"),
+    };
+    match code {
+        // What we say or who we are is refused, and will be the next time: 3000 and 3003 are what
+        // 401 and 403 are to HTTP.
+        1002 | 1003 | 1007 | 1008 | 1010 | 3000 | 3003 => End::Refused { cause },
+        // It asks for patience itself; how much it does not say.
+        1013 => End::Cut {
+            cause,
+            after: Some(TRY_AGAIN_LATER),
+        },
+        _ => End::cut(cause),
+    }
+}
+
+/// What the registry of close codes says (IANA, WebSocket Close Code Number Registry).
+fn meaning(code: u16) -> &'static str {
+    match code {
+        1000 => "normal closure",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unsupported data",
+        1007 => "invalid data",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1010 => "extension missing",
+        1011 => "internal error",
+        1012 => "service restart",
+        1013 => "try again later",
+        1014 => "bad gateway",
+        3000 => "unauthorized",
+        3003 => "forbidden",
+        3008 => "timeout",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_codes_are_told_apart() {
+        let close = |code: u16, reason: &'static str| {
+            closed(Some(&CloseFrame {
+                code: code.into(),
+                reason: reason.into(),
+            }))
+        };
+        let refused = |cause: &str| End::Refused {
+            cause: cause.to_owned(),
+        };
+
+        assert_eq!(closed(None), End::cut("closed 1005 (without a reason)"));
+        assert_eq!(close(1001, ""), End::cut("closed 1001 (going away)"));
+        assert_eq!(
+            close(1012, "back\nsoon"),
+            End::cut("closed 1012 (back soon)")
+        );
+        assert_eq!(close(4999, ""), End::cut("closed 4999"));
+        assert_eq!(close(1008, ""), refused("closed 1008 (policy violation)"));
+        assert_eq!(close(3000, "token?"), refused("closed 3000 (token?)"));
+        let later = End::Cut {
+            cause: "closed 1013 (try again later)".to_owned(),
+            after: Some(TRY_AGAIN_LATER),
+        };
+        assert_eq!(close(1013, ""), later);
     }
 }

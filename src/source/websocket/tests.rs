@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::{WebSocketStream, accept_async};
+use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
 
 use super::*;
 use crate::checkpoint::Checkpoints;
+use crate::http::Proxy;
 use crate::secret::Secret;
 use crate::source::SourceKind;
 use crate::source::testing::{Seen, accept, beside, listen, source, within, write};
@@ -159,6 +162,117 @@ async fn a_message_that_is_too_large_costs_the_connection_and_is_counted() {
     })
     .await;
     assert_eq!(seen.counters.dropped.get(), 1);
+}
+
+/// A frame's head: how it is fragmented, and the length that it claims.
+fn frame_head(first: u8, len: u64) -> Vec<u8> {
+    [&[first, 127][..], &len.to_be_bytes()].concat()
+}
+
+#[tokio::test]
+async fn a_frame_of_a_gibibyte_and_fragments_without_end_cost_the_connection() {
+    const TEXT: u8 = 0x01;
+    const CONTINUED: u8 = 0x00;
+    let fragment = [frame_head(CONTINUED, 500), vec![b'x'; 500]].concat();
+    let endless = [
+        frame_head(TEXT, 500),
+        vec![b'x'; 500],
+        fragment.clone(),
+        fragment,
+    ]
+    .concat();
+    for bytes in [frame_head(TEXT | 0x80, 1 << 30), endless] {
+        let (listener, address) = listen().await;
+        let (source, mut seen) = socket(at(&address));
+
+        beside(source, async {
+            let mut server = upgrade(&listener).await;
+            within(server.get_mut().write_all(&bytes)).await.unwrap();
+            let mut server = upgrade(&listener).await;
+            say(&mut server, "two").await;
+
+            assert_eq!(seen.lines(1).await, ["two"]);
+        })
+        .await;
+        assert_eq!(seen.counters.dropped.get(), 1);
+    }
+}
+
+#[tokio::test]
+async fn any_frame_is_a_sign_of_life_and_no_extension_is_offered() {
+    let (listener, address) = listen().await;
+    // No ping is due, so that nothing but the server's own frames keeps the link.
+    let config = WebSocketConfig {
+        ping: Duration::from_millis(299),
+        dead_after: Duration::from_millis(300),
+        subprotocols: vec!["logs.v1".to_owned()],
+        ..at(&address)
+    };
+    let (source, mut seen) = socket(config);
+
+    beside(source, async {
+        let (stream, _) = within(listener.accept()).await.unwrap();
+        let mut server = within(accept_hdr_async(stream, offered)).await.unwrap();
+        for _ in 0..8 {
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            within(server.send(Message::Pong("unasked".into())))
+                .await
+                .unwrap();
+        }
+        say(&mut server, "still here").await;
+
+        assert_eq!(seen.lines(1).await, ["still here"]);
+    })
+    .await;
+    assert_eq!(seen.counters.reconnects.get(), 0);
+}
+
+/// Compression is an extension that the library does not know; it must not be offered then.
+#[expect(clippy::result_large_err, reason = "the library's own type")]
+fn offered(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let headers = request.headers();
+    assert!(!headers.contains_key("sec-websocket-extensions"));
+    assert_eq!(headers["sec-websocket-protocol"], "logs.v1");
+    assert!(
+        headers["user-agent"]
+            .to_str()
+            .unwrap()
+            .starts_with("logweir/")
+    );
+    let chosen = "logs.v1".parse().unwrap();
+    response
+        .headers_mut()
+        .insert("sec-websocket-protocol", chosen);
+    Ok(response)
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_a_tunnel() {
+    let (proxy, proxy_address) = listen().await;
+    let mut config = WebSocketConfig::of_url("ws://user:pa%3Ass@feed.invalid:81/feed");
+    let url = format!("http://me:s3cret@{proxy_address}");
+    config.network.proxy = Proxy::Url(Secret::new(url));
+    let (source, mut seen) = socket(config);
+
+    beside(source, async {
+        let (mut refusing, head) = accept(&proxy).await;
+        let tunnel = "connect feed.invalid:81 http/1.1\r\nhost: feed.invalid:81\r\n";
+        assert!(head.starts_with(tunnel), "{head}");
+        let credentials = "proxy-authorization: basic bwu6cznjcmv0\r\n";
+        assert!(head.contains(credentials), "{head}");
+        write(&mut refusing, "HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
+        drop(refusing);
+
+        let (mut stream, _) = accept(&proxy).await;
+        write(&mut stream, "HTTP/1.1 200 Connection established\r\n\r\n").await;
+        let mut server = within(accept_async(stream)).await.unwrap();
+        say(&mut server, "through").await;
+
+        assert_eq!(seen.lines(1).await, ["through"]);
+    })
+    .await;
+    let told = seen.first_attempt.await.unwrap().unwrap_err();
+    assert_eq!(told, "app: proxy 127.0.0.1: HTTP 502 Bad Gateway");
 }
 
 #[tokio::test]

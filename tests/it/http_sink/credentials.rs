@@ -83,6 +83,53 @@ fn a_token_file_that_is_gone_leaves_the_old_token() {
 }
 
 #[test]
+fn a_token_of_oauth2_is_renewed_when_it_is_refused() {
+    let mut granted = 0;
+    let tokens = Collector::start(Settings::default(), move |_: &Request| {
+        granted += 1;
+        let body = format!(r#"{{"access_token":"token-{granted}","expires_in":3600}}"#);
+        Answer::refuse(200).body(&body)
+    });
+    let first = wants("authorization", "Bearer token-1");
+    let collector = Collector::start(Settings::default(), first);
+    let dir = Dir::new();
+    let plan = Plan::new(dir.path("app.log"), 100);
+    plan.write();
+    let keys = format!(
+        "oauth2 = {{ token_url = \"{}\", client_id = \"me\", client_secret = \"hunter2\" }}",
+        tokens.url("/token")
+    );
+    let mut trial = Trial::start_in(dir, plan, &collector.url("/"), &keys);
+    collector.wait_lines(trial.plan.writer, 100, PATIENCE);
+
+    collector.script(wants("authorization", "Bearer token-2"));
+    trial.write_more(100);
+
+    trial.finish_exact(&collector);
+    assert_eq!(tokens.n_requests(), 2);
+}
+
+#[test]
+fn a_token_that_nobody_grants_pauses_and_is_said() {
+    let tokens = Collector::start(Settings::default(), |_: &Request| {
+        Answer::refuse(400).body(r#"{"error":"invalid_scope"}"#)
+    });
+    let collector = Collector::willing();
+    let keys = format!(
+        "oauth2 = {{ token_url = \"{}\", client_id = \"me\", client_secret = \"hunter2\" }}",
+        tokens.url("/token?key=hunter2")
+    );
+    let trial = Trial::start_with("one\n", &collector.url("/"), &keys);
+
+    trial
+        .agent
+        .wait_said(&["paused", "no token from http://", "invalid_scope"]);
+
+    assert!(!trial.agent.said().contains("hunter2"));
+    assert_eq!(collector.n_requests(), 0);
+}
+
+#[test]
 fn a_credential_of_systemd_is_a_token() {
     let collector = Collector::start(Settings::default(), wants("authorization", "Bearer one"));
     let dir = Dir::new();

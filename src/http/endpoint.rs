@@ -1,0 +1,310 @@
+//! Asks servers for responses: redirects, credentials, and what a status means.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use super::{
+    ClientError, LiveHeaders, Network, client, describe_status, redirect_target, retry_after,
+};
+use crate::secret::shown_url;
+
+/// Redirects that one request follows.
+const REDIRECTS_MAX: usize = 5;
+
+/// Why there is no response that can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Something that passes by itself.
+    Passing {
+        /// For a person.
+        cause: String,
+        /// The delay that the peer asked for.
+        after: Option<Duration>,
+    },
+    /// Something that only a person can end.
+    Lasting {
+        /// For a person.
+        cause: String,
+    },
+}
+
+impl Trouble {
+    /// Something that passes by itself.
+    pub fn passing(cause: impl Into<String>) -> Self {
+        Self::Passing {
+            cause: cause.into(),
+            after: None,
+        }
+    }
+
+    /// Something that only a person can end.
+    pub fn lasting(cause: impl Into<String>) -> Self {
+        Self::Lasting {
+            cause: cause.into(),
+        }
+    }
+
+    /// What it is, for a person.
+    pub fn cause(&self) -> &str {
+        match self {
+            Self::Passing { cause, .. } | Self::Lasting { cause } => cause,
+        }
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The method.
+    pub method: Method,
+    /// What is asked for.
+    pub url: Url,
+    /// What may be sent to any origin.
+    pub headers: HeaderMap,
+    /// What is posted.
+    pub body: Option<Bytes>,
+}
+
+impl Ask {
+    /// GET without anything else.
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+        }
+    }
+}
+
+/// A client for the configured URLs of one source, and who asks.
+#[derive(Debug)]
+pub struct Endpoint {
+    client: reqwest::Client,
+    /// For redirects from http to https: the first client may know no certificates.
+    encrypted: OnceLock<reqwest::Client>,
+    network: Network,
+    /// What is sent to configured origins only.
+    private: Arc<LiveHeaders>,
+}
+
+impl Endpoint {
+    /// Prepares a client for `urls`, with so many requests at once.
+    ///
+    /// # Errors
+    /// [`ClientError`] where the set-up cannot work.
+    pub fn new<'a>(
+        urls: impl IntoIterator<Item = &'a str>,
+        network: &Network,
+        concurrency: usize,
+    ) -> Result<Self, ClientError> {
+        let mut options = network.options();
+        options.concurrency = concurrency;
+        // One that is encrypted needs certificates for all.
+        let mut chosen = "";
+        for url in urls {
+            if chosen.is_empty() || url.starts_with("https") {
+                chosen = url;
+            }
+        }
+        Ok(Self {
+            client: client(chosen, options)?,
+            encrypted: OnceLock::new(),
+            private: LiveHeaders::new(&network.credentials, options)?,
+            network: network.clone(),
+        })
+    }
+
+    /// Asks, following redirects. What is private goes to the origin of `home` only, which is a
+    /// configured URL. The response may have any status but that of a redirect.
+    ///
+    /// # Errors
+    /// [`Trouble`] where there is no response, or a redirect that cannot be followed.
+    pub async fn send(&self, home: &Url, ask: &Ask) -> Result<Response, Trouble> {
+        let private = self.private.get().await?;
+        let response = self.follow(home, ask, &private).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.private.refused(&private).await {
+            let private = self.private.get().await?;
+            return self.follow(home, ask, &private).await;
+        }
+        Ok(response)
+    }
+
+    async fn follow(
+        &self,
+        home: &Url,
+        ask: &Ask,
+        private: &HeaderMap,
+    ) -> Result<Response, Trouble> {
+        let mut url = ask.url.clone();
+        let mut client = self.client.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let mut request = client
+                .request(ask.method.clone(), url.clone())
+                .headers(ask.headers.clone());
+            if url.origin() == home.origin() {
+                request = request.headers(private.clone());
+            }
+            if let Some(body) = &ask.body {
+                request = request.body(body.clone());
+            }
+            let response = request.send().await.map_err(|error| {
+                let cause = root_cause(&error);
+                if error.is_connect() {
+                    Trouble::passing(format!("cannot connect: {cause}"))
+                } else {
+                    Trouble::passing(format!("no answer: {cause}"))
+                }
+            })?;
+            let Some(next) = redirect_target(&response) else {
+                return Ok(response);
+            };
+            if ask.body.is_some() && !matches!(response.status().as_u16(), 307 | 308) {
+                let cause = describe_status(response.status().as_u16(), "");
+                return Err(Trouble::lasting(cause));
+            }
+            if next.scheme() == "https" && url.scheme() == "http" {
+                client = self.encrypted(&next)?;
+            }
+            url = next;
+        }
+        Err(Trouble::lasting(format!(
+            "more than {REDIRECTS_MAX} redirects (set url to where they end)"
+        )))
+    }
+
+    fn encrypted(&self, url: &Url) -> Result<reqwest::Client, Trouble> {
+        if let Some(client) = self.encrypted.get() {
+            return Ok(client.clone());
+        }
+        let made = client(url.as_str(), self.network.options())
+            .map_err(|error| Trouble::lasting(error.to_string()))?;
+        Ok(self.encrypted.get_or_init(|| made).clone())
+    }
+}
+
+/// A URL as configured.
+///
+/// # Errors
+/// [`ClientError`] where it is none.
+pub fn parsed_url(text: &str) -> Result<Url, ClientError> {
+    Url::parse(text)
+        .map_err(|error| ClientError::Client(format!("url {}: {error}", shown_url(text))))
+}
+
+/// A response whose body can be read, or what its status means.
+///
+/// # Errors
+/// [`Trouble`] for every status that is no success.
+pub fn accepted(response: Response) -> Result<Response, Trouble> {
+    let status = response.status().as_u16();
+    match status {
+        200..=299 => Ok(response),
+        408 | 425 | 429 | 500..=599 => Err(Trouble::Passing {
+            cause: describe_status(status, ""),
+            after: asked_delay(&response),
+        }),
+        _ => Err(Trouble::lasting(describe_status(status, ""))),
+    }
+}
+
+/// What a response says in `Retry-After`.
+pub fn asked_delay(response: &Response) -> Option<Duration> {
+    let after = response.headers().get(RETRY_AFTER)?;
+    retry_after(after.to_str().ok()?, Timestamp::now())
+}
+
+/// The innermost cause: what the system or the TLS library said.
+pub fn root_cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    // Only the outermost error knows the URL, and it may hold a secret.
+    if std::ptr::addr_eq(cause, error) {
+        return "request failed".to_owned();
+    }
+    cause.to_string()
+}
+
+/// Sets a parameter of a URL's query; the others stay as they are written.
+pub fn set_param(url: &mut Url, name: &str, value: &str) {
+    let is_other = |pair: &&str| {
+        let found = form_urlencoded(pair.split('=').next().unwrap_or_default());
+        !pair.is_empty() && found != name
+    };
+    let mut pairs: Vec<String> = url
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(is_other)
+        .map(str::to_owned)
+        .collect();
+    pairs.push(format!("{}={}", param_encoded(name), param_encoded(value)));
+    url.set_query(Some(&pairs.join("&")));
+}
+
+/// A name of a query, decoded.
+fn form_urlencoded(text: &str) -> String {
+    percent_decoded(&text.replace('+', " "))
+}
+
+/// What `%` and two digits stand for; everything else as it is.
+pub fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let code = after
+            .get(..2)
+            .filter(|_| *byte == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(code.unwrap_or(*byte));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A text for a query. Colons stay readable: many servers take times there and log them.
+pub(super) fn param_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._:".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_set_and_the_others_stay() {
+        let check = |before: &str, after: &str| {
+            let mut url = Url::parse(before).unwrap();
+            set_param(&mut url, "since", "2026-11-25T18:00:00+01:00");
+            assert_eq!(url.as_str(), after);
+        };
+        let set = "since=2026-11-25T18:00:00%2B01:00";
+
+        check("http://h/a", &format!("http://h/a?{set}"));
+        check("http://h/a?k=%20v&f", &format!("http://h/a?k=%20v&f&{set}"));
+        check(
+            "http://h/a?since=1&k=v#f",
+            &format!("http://h/a?k=v&{set}#f"),
+        );
+        check("http://h/a?s%69nce=1", &format!("http://h/a?{set}"));
+    }
+}
