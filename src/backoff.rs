@@ -44,6 +44,11 @@ impl Backoff {
         self.max.mul_f64(0.5 + self.fraction() / 2.0)
     }
 
+    /// A time that differs from `around` by a tenth of it at most.
+    pub fn spread(&mut self, around: Duration) -> Duration {
+        around.mul_f64(0.9 + self.fraction() / 5.0)
+    }
+
     /// Changes the first ceiling, as far as `max` allows: the peer knows what it can bear.
     pub fn set_base(&mut self, base: Duration) {
         self.base = base.min(self.max);

@@ -109,6 +109,14 @@
 //!   next piece is read when every sink has taken this one. An SSE event's id is the position of
 //!   what came with it. After a restart the stream goes on at the first sink's position; where
 //!   sinks stand at different ones it is said, because only the server knows which is the older.
+//! - **Where a stream stands is the source's own word**: an event's id, a second and how many lines of it
+//!   came (`source::stream`), a cursor with what tells an unchanged page and the last ids
+//!   (`source::poll`), a byte and the hash of what was before it (`source::range`). It goes along with
+//!   the last chunk of what it belongs to, and is saved with the batch of that chunk: never when it was
+//!   read, for then a crash would turn into "nothing new" and a loss.
+//! - **Many URLs are one task** (`source::poll`, `source::health`): each is a future of its own, so one
+//!   that hangs delays no other; a permit per request bounds what is in flight, and of answers above
+//!   64 KiB only two are in memory.
 //! - **Finite inputs run in order** ([`agent::Turns::InOrder`]): `tail --no-follow a b` is like
 //!   `cat a b`, and deterministic.
 //! - **Sources report their first attempt** ([`source::SourceContext::first_attempt`]), once: so

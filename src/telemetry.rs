@@ -1,6 +1,8 @@
 //! What logweir says about itself: the log on stderr, and counters with unit and meaning.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +21,53 @@ impl Counter {
     /// The sum so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How one service was when it was last asked, and how often it was.
+#[derive(Debug, Default)]
+pub struct TargetCounters {
+    /// The URL without what may be secret in it.
+    name: String,
+    /// Times that it was asked.
+    pub checks: Counter,
+    /// Times that it was not well.
+    pub failures: Counter,
+    is_healthy: AtomicBool,
+    latency_us: AtomicU64,
+}
+
+impl TargetCounters {
+    /// Nothing is known yet of the service of this name.
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// Notes a check, and how long the answer took.
+    pub fn note(&self, is_healthy: bool, took: Duration) {
+        self.checks.add(1);
+        self.failures.add(u64::from(!is_healthy));
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.latency_us.store(us, Ordering::Relaxed);
+        self.is_healthy.store(is_healthy, Ordering::Relaxed);
+    }
+
+    /// Which service it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True where the last check found it well.
+    pub fn is_healthy(&self) -> bool {
+        self.is_healthy.load(Ordering::Relaxed)
+    }
+
+    /// Microseconds until the last answer.
+    pub fn latency_us(&self) -> u64 {
+        self.latency_us.load(Ordering::Relaxed)
     }
 }
 
@@ -43,6 +92,8 @@ pub struct SourceCounters {
     pub dropped: Counter,
     /// Microseconds in which nothing was read because a sink had no room: back-pressure.
     pub stalled_us: Counter,
+    /// Of a health source, each service by itself.
+    pub targets: OnceLock<Vec<Arc<TargetCounters>>>,
     /// Bytes that were given up: unread when their file was truncated or deleted.
     pub lost_bytes: Counter,
 }

@@ -14,7 +14,7 @@ use rustix::fs::{Access, access};
 use crate::config::Config;
 use crate::http::{Ask, Endpoint, Network, describe_status, parsed_url};
 use crate::outputs::{Template, Values};
-use crate::secret::shown_url;
+use crate::secret::{Secret, shown_url};
 use crate::sink::http::probe;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::{SourceConfig, SourceKind};
@@ -93,15 +93,10 @@ async fn source(source: &SourceConfig) -> Finding {
             named(&subject, &shown, found.map(|all| all.join(", ")))
         }
         SourceKind::Stdin(_) => named(&subject, "stdin", Ok("nothing to reach".to_owned())),
-        SourceKind::Stream(stream) => {
-            let url = &stream.url;
-            let found = ask(url, &stream.network).await;
-            let found = found.and_then(|status| match status {
-                StatusCode::NOT_FOUND => Err(describe_status(404, "")),
-                status => Ok(reached(status)),
-            });
-            named(&subject, &shown_url(url), found)
-        }
+        SourceKind::Stream(stream) => one(&subject, &stream.url, &stream.network).await,
+        SourceKind::Range(range) => one(&subject, &range.url, &range.network).await,
+        SourceKind::Health(health) => several(&subject, &health.urls, &health.network).await,
+        SourceKind::Poll(poll) => several(&subject, &poll.urls, &poll.network).await,
         SourceKind::WebSocket(socket) => {
             // A plain request: who asks is looked at before it turns out to be no upgrade.
             let url = socket.url.replacen("ws", "http", 1);
@@ -109,6 +104,27 @@ async fn source(source: &SourceConfig) -> Finding {
             named(&subject, &shown_url(&socket.url), found.map(reached))
         }
     }
+}
+
+/// Asks one URL of a source.
+async fn one(subject: &str, url: &str, network: &Network) -> Finding {
+    let found = ask(url, network).await.and_then(|status| match status {
+        StatusCode::NOT_FOUND => Err(describe_status(404, "")),
+        status => Ok(reached(status)),
+    });
+    named(subject, &shown_url(url), found)
+}
+
+/// Asks every URL of a source; the first that is not good tells.
+async fn several(subject: &str, urls: &[Secret], network: &Network) -> Finding {
+    for url in urls {
+        let found = one(subject, url.expose(), network).await;
+        if found.is_err() || urls.len() == 1 {
+            return found;
+        }
+    }
+    let all = format!("{} URLs", urls.len());
+    named(subject, &all, Ok("all reached".to_owned()))
 }
 
 fn named(subject: &str, place: &str, found: Finding) -> Finding {

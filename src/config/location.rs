@@ -13,12 +13,14 @@ pub(super) enum Location {
     Http,
     /// `http://` or `https://` with a framing in front.
     Framed(Framing),
+    /// `http://` or `https://`, asked again and again.
+    Poll,
+    /// `http://` or `https://`, a file that grows.
+    Range,
     /// `ws://` or `wss://`.
     WebSocket,
     /// `-`
     Stdin,
-    /// A scheme that is described and does not exist yet; the kind of source it means.
-    Later(&'static str),
     /// Something with `://` that nobody knows.
     UnknownScheme,
 }
@@ -30,10 +32,10 @@ const SCHEMES: [(&str, Location); 12] = [
     ("sse+https", Location::Framed(Framing::Sse)),
     ("lines+http", Location::Framed(Framing::Lines)),
     ("lines+https", Location::Framed(Framing::Lines)),
-    ("poll+http", Location::Later("poll")),
-    ("poll+https", Location::Later("poll")),
-    ("range+http", Location::Later("range")),
-    ("range+https", Location::Later("range")),
+    ("poll+http", Location::Poll),
+    ("poll+https", Location::Poll),
+    ("range+http", Location::Range),
+    ("range+https", Location::Range),
     ("ws", Location::WebSocket),
     ("wss", Location::WebSocket),
 ];
@@ -110,7 +112,8 @@ mod tests {
             ("wss://h", Location::WebSocket),
             ("sse+http://h", Location::Framed(Framing::Sse)),
             ("Lines+https://h", Location::Framed(Framing::Lines)),
-            ("poll+https://h", Location::Later("poll")),
+            ("poll+https://h", Location::Poll),
+            ("range+https://h", Location::Range),
             ("ftp://h", Location::UnknownScheme),
         ];
         for (text, location) in cases {

@@ -86,7 +86,9 @@ impl Ask {
 #[derive(Debug)]
 pub struct Endpoint {
     client: reqwest::Client,
-    /// For redirects from http to https: the first client may know no certificates.
+    /// False where the client was made for plain HTTP alone.
+    knows_certificates: bool,
+    /// For redirects from http to https then.
     encrypted: OnceLock<reqwest::Client>,
     network: Network,
     /// What is sent to configured origins only.
@@ -114,6 +116,7 @@ impl Endpoint {
         }
         Ok(Self {
             client: client(chosen, options)?,
+            knows_certificates: chosen.starts_with("https"),
             encrypted: OnceLock::new(),
             private: LiveHeaders::new(&network.credentials, options)?,
             network: network.clone(),
@@ -126,41 +129,9 @@ impl Endpoint {
     /// # Errors
     /// [`Trouble`] where there is no response, or a redirect that cannot be followed.
     pub async fn send(&self, home: &Url, ask: &Ask) -> Result<Response, Trouble> {
-        let private = self.private.get().await?;
-        let response = self.follow(home, ask, &private).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && self.private.refused(&private).await {
-            let private = self.private.get().await?;
-            return self.follow(home, ask, &private).await;
-        }
-        Ok(response)
-    }
-
-    async fn follow(
-        &self,
-        home: &Url,
-        ask: &Ask,
-        private: &HeaderMap,
-    ) -> Result<Response, Trouble> {
-        let mut url = ask.url.clone();
-        let mut client = self.client.clone();
+        let mut ask = ask.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let mut request = client
-                .request(ask.method.clone(), url.clone())
-                .headers(ask.headers.clone());
-            if url.origin() == home.origin() {
-                request = request.headers(private.clone());
-            }
-            if let Some(body) = &ask.body {
-                request = request.body(body.clone());
-            }
-            let response = request.send().await.map_err(|error| {
-                let cause = root_cause(&error);
-                if error.is_connect() {
-                    Trouble::passing(format!("cannot connect: {cause}"))
-                } else {
-                    Trouble::passing(format!("no answer: {cause}"))
-                }
-            })?;
+            let response = self.send_once(home, &ask).await?;
             let Some(next) = redirect_target(&response) else {
                 return Ok(response);
             };
@@ -168,14 +139,51 @@ impl Endpoint {
                 let cause = describe_status(response.status().as_u16(), "");
                 return Err(Trouble::lasting(cause));
             }
-            if next.scheme() == "https" && url.scheme() == "http" {
-                client = self.encrypted(&next)?;
-            }
-            url = next;
+            ask.url = next;
         }
         Err(Trouble::lasting(format!(
             "more than {REDIRECTS_MAX} redirects (set url to where they end)"
         )))
+    }
+
+    /// Asks without following redirects.
+    ///
+    /// # Errors
+    /// [`Trouble`] where there is no response.
+    pub async fn send_once(&self, home: &Url, ask: &Ask) -> Result<Response, Trouble> {
+        if ask.url.origin() != home.origin() {
+            return self.request(ask, HeaderMap::new()).await;
+        }
+        let private = self.private.get().await?;
+        let response = self.request(ask, private.clone()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.private.refused(&private).await {
+            let private = self.private.get().await?;
+            return self.request(ask, private).await;
+        }
+        Ok(response)
+    }
+
+    async fn request(&self, ask: &Ask, private: HeaderMap) -> Result<Response, Trouble> {
+        let client = if ask.url.scheme() == "https" && !self.knows_certificates {
+            self.encrypted(&ask.url)?
+        } else {
+            self.client.clone()
+        };
+        let mut request = client
+            .request(ask.method.clone(), ask.url.clone())
+            .headers(ask.headers.clone())
+            .headers(private);
+        if let Some(body) = &ask.body {
+            request = request.body(body.clone());
+        }
+        request.send().await.map_err(|error| {
+            let cause = root_cause(&error);
+            if error.is_connect() {
+                Trouble::passing(format!("cannot connect: {cause}"))
+            } else {
+                Trouble::passing(format!("no answer: {cause}"))
+            }
+        })
     }
 
     fn encrypted(&self, url: &Url) -> Result<reqwest::Client, Trouble> {

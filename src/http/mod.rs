@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::LOCATION;
+use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Response, Url};
 use tokio_tungstenite::Connector;
 
@@ -207,6 +207,34 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
+/// What a server says about how often it may be asked: how long to wait where nothing is left. Read are
+/// `RateLimit-…` and `X-RateLimit-…`, whose reset is a number of seconds or a time since 1970, and
+/// `RateLimit: …;r=0;t=30` of the newer drafts.
+pub fn rate_limit(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let header = |name: String| headers.get(name)?.to_str().ok();
+    for prefix in ["ratelimit", "x-ratelimit"] {
+        let left = header(format!("{prefix}-remaining")).and_then(number);
+        if left == Some(0) {
+            let reset = header(format!("{prefix}-reset")).and_then(number)?;
+            let since_1970 = u64::try_from(now.as_second()).unwrap_or(0);
+            let is_time = reset > 1_000_000_000;
+            let seconds = if is_time {
+                reset.saturating_sub(since_1970)
+            } else {
+                reset
+            };
+            return Some(Duration::from_secs(seconds));
+        }
+    }
+    let newer = header("ratelimit".to_owned())?;
+    let param = |name: &str| {
+        let mut params = newer.split([';', ',']).map(str::trim);
+        params.find_map(|it| number(it.strip_prefix(name)?.strip_prefix('=')?))
+    };
+    (param("r") == Some(0)).then(|| param("t").map(Duration::from_secs))?
+}
+
 /// Where a redirect leads; `None`: it is none, or one that HTTP cannot follow.
 pub fn redirect_target(response: &Response) -> Option<Url> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
@@ -218,6 +246,36 @@ pub fn redirect_target(response: &Response) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_left_of_a_rate_means_waiting() {
+        let now: Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
+        let check = |headers: &[(&'static str, &str)], seconds: Option<u64>| {
+            let pairs = headers.iter().map(|(name, value)| {
+                let name = reqwest::header::HeaderName::from_static(name);
+                (name, value.parse().unwrap())
+            });
+            let found = rate_limit(&pairs.collect(), now);
+            assert_eq!(found, seconds.map(Duration::from_secs), "{headers:?}");
+        };
+        let at = (now.as_second() + 90).to_string();
+
+        check(
+            &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", &at)],
+            Some(90),
+        );
+        check(
+            &[("ratelimit-remaining", "0"), ("ratelimit-reset", "7")],
+            Some(7),
+        );
+        check(
+            &[("ratelimit-remaining", "1"), ("ratelimit-reset", "7")],
+            None,
+        );
+        check(&[("ratelimit", "\"default\";r=0;t=30")], Some(30));
+        check(&[("ratelimit", "\"default\";r=5;t=30")], None);
+        check(&[], None);
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

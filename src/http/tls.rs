@@ -1,7 +1,7 @@
 //! TLS: whom to trust, and what to show.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,7 +25,25 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// For plain HTTP. All clients share one: a thousand streams would have a thousand stores of sessions.
 pub(super) fn no_tls() -> Result<ClientConfig, ClientError> {
+    static SHARED: OnceLock<ClientConfig> = OnceLock::new();
+    shared(&SHARED, build_no_tls)
+}
+
+/// What all clients share that need nothing of their own.
+fn shared(
+    known: &OnceLock<ClientConfig>,
+    build: impl FnOnce() -> Result<ClientConfig, ClientError>,
+) -> Result<ClientConfig, ClientError> {
+    if let Some(config) = known.get() {
+        return Ok(config.clone());
+    }
+    let config = build()?;
+    Ok(known.get_or_init(|| config).clone())
+}
+
+fn build_no_tls() -> Result<ClientConfig, ClientError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| ClientError::Tls(error.to_string()))?;
@@ -34,7 +52,16 @@ pub(super) fn no_tls() -> Result<ClientConfig, ClientError> {
         .with_no_client_auth())
 }
 
+/// Trusts the system's certificates, which are read once, and those of files, which are read each time.
 pub(super) fn tls_config(tls: &Tls) -> Result<ClientConfig, ClientError> {
+    static SHARED: OnceLock<ClientConfig> = OnceLock::new();
+    if *tls == Tls::default() {
+        return shared(&SHARED, || build_tls(tls));
+    }
+    build_tls(tls)
+}
+
+fn build_tls(tls: &Tls) -> Result<ClientConfig, ClientError> {
     let tls_error = |error: rustls::Error| ClientError::Tls(error.to_string());
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

@@ -1,8 +1,12 @@
 //! Sources: each reads one kind of input and pushes lines into its sinks' queues.
 
+mod body;
 mod fanout;
 pub mod file;
+pub mod health;
+pub mod poll;
 mod quiet;
+pub mod range;
 mod refine;
 mod session;
 pub mod stdin;
@@ -11,20 +15,25 @@ pub mod stream;
 mod testing;
 pub mod websocket;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use reqwest::Url;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use twox_hash::XxHash3_64;
 
 use crate::checkpoint::Checkpoints;
 use crate::filter::Filter;
 use crate::framing::{Container, Multiline, Recording, TimeFrom};
 use crate::http::ClientError;
+use crate::model::StreamKey;
 use crate::notes::Notes;
 use crate::outputs::OwnFiles;
 use crate::queue::{Charge, Closed, Sender};
+use crate::secret::shown_url;
 use crate::telemetry::SourceCounters;
 use refine::Refine;
 
@@ -63,6 +72,12 @@ pub enum SourceKind {
     File(file::FileConfig),
     /// One long HTTP response.
     Stream(stream::StreamConfig),
+    /// Services that are asked how they are.
+    Health(Box<health::HealthConfig>),
+    /// APIs that are asked again and again.
+    Poll(Box<poll::PollConfig>),
+    /// A remote file that grows.
+    Range(range::RangeConfig),
     /// Messages of a WebSocket.
     WebSocket(websocket::WebSocketConfig),
     /// Standard input, a FIFO or a device.
@@ -176,11 +191,15 @@ pub async fn run(config: SourceConfig, cx: SourceContext) -> Result<(), SourceEr
         },
         refine: Refine::new(config.records.filter, config.records.time),
     };
+    // Each in a box of its own: otherwise every source would be as large as the largest kind.
     match config.kind {
-        SourceKind::File(file) => file::run(common, file, cx).await,
-        SourceKind::Stream(stream) => stream::run(common, stream, cx).await,
-        SourceKind::WebSocket(socket) => websocket::run(common, socket, cx).await,
-        SourceKind::Stdin(stdin) => stdin::run(common, stdin, cx).await,
+        SourceKind::File(file) => Box::pin(file::run(common, file, cx)).await,
+        SourceKind::Stream(stream) => Box::pin(stream::run(common, stream, cx)).await,
+        SourceKind::Health(health) => Box::pin(health::run(common, *health, cx)).await,
+        SourceKind::Poll(poll) => Box::pin(poll::run(common, *poll, cx)).await,
+        SourceKind::Range(range) => Box::pin(range::run(common, range, cx)).await,
+        SourceKind::WebSocket(socket) => Box::pin(websocket::run(common, socket, cx)).await,
+        SourceKind::Stdin(stdin) => Box::pin(stdin::run(common, stdin, cx)).await,
     }
 }
 
@@ -194,4 +213,22 @@ pub(crate) struct Common {
     pub(crate) recording: Recording,
     /// What happens to records afterwards.
     pub(crate) refine: Refine,
+}
+
+/// Names the streams of a source that has several URLs: each by its URL as it is shown, and where two
+/// are shown alike, by a hash of the whole as well.
+fn stream_keys(urls: &[Url]) -> Vec<StreamKey> {
+    let shown: Vec<String> = urls.iter().map(|url| shown_url(url.as_str())).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in &shown {
+        *counts.entry(name).or_default() += 1;
+    }
+    let key = |(url, name): (&Url, &String)| {
+        if counts[name.as_str()] == 1 {
+            return StreamKey::new(name.as_str());
+        }
+        let hash = XxHash3_64::oneshot(url.as_str().as_bytes());
+        StreamKey::new(format!("{name}#{hash:016x}"))
+    };
+    urls.iter().zip(&shown).map(key).collect()
 }

@@ -4,7 +4,7 @@
 //! A source connects, reads until the connection ends, and asks here whether and when to try again.
 //! Nothing ends it but the end of its stream, of all deliveries, or of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -82,14 +82,73 @@ pub(super) enum Next {
     Return,
 }
 
-/// What one network source remembers over its connections.
+/// How the first attempts of a source's targets went: told once, when one went well or all failed.
+#[derive(Clone, Debug)]
+pub(super) struct FirstAttempt(Arc<Mutex<Attempts>>);
+
+#[derive(Debug)]
+struct Attempts {
+    sender: Option<oneshot::Sender<Result<(), String>>>,
+    /// Targets that were not attempted yet.
+    n_left: usize,
+    failure: Option<String>,
+}
+
+impl FirstAttempt {
+    fn new(sender: oneshot::Sender<Result<(), String>>, n_targets: usize) -> Self {
+        Self(Arc::new(Mutex::new(Attempts {
+            sender: Some(sender),
+            n_left: n_targets,
+            failure: None,
+        })))
+    }
+
+    /// Takes the sender out of a context that many targets share.
+    pub(super) fn of(mut cx: SourceContext, n_targets: usize) -> (Self, SourceContext) {
+        let (unused, _) = oneshot::channel();
+        let sender = std::mem::replace(&mut cx.first_attempt, unused);
+        (Self::new(sender, n_targets), cx)
+    }
+
+    /// Notes that no target can be attempted.
+    pub(super) fn fail_all(&self, trouble: String) {
+        let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.n_left = 1;
+        drop(attempts);
+        self.tell(Err(trouble));
+    }
+
+    fn tell(&self, result: Result<(), String>) {
+        let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.n_left = attempts.n_left.saturating_sub(1);
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(trouble) => {
+                // The first of them says enough.
+                let failure = attempts.failure.get_or_insert(trouble).clone();
+                if attempts.n_left > 0 {
+                    return;
+                }
+                Err(failure)
+            }
+        };
+        if let Some(sender) = attempts.sender.take() {
+            // Nobody may be waiting any more.
+            let _ = sender.send(result);
+        }
+    }
+}
+
+/// What one network source, or one of its targets, remembers over its connections.
 #[derive(Debug)]
 pub(super) struct Session {
     name: Arc<str>,
+    /// How this one of several targets is shown.
+    target: Option<Arc<str>>,
     ends: Ends,
     notes: Notes,
     counters: Arc<SourceCounters>,
-    first_attempt: Option<oneshot::Sender<Result<(), String>>>,
+    first_attempt: Option<FirstAttempt>,
     shutdown: CancellationToken,
     backoff: Backoff,
     /// Since when the connection stands.
@@ -103,14 +162,27 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Of a source with one target.
     pub(super) fn new(name: Arc<str>, ends: Ends, cx: SourceContext) -> Self {
+        let (attempt, cx) = FirstAttempt::of(cx, 1);
+        Self::of_target((name, None), ends, attempt, &cx)
+    }
+
+    /// Of one of several targets; the second name is how it is shown.
+    pub(super) fn of_target(
+        (name, target): (Arc<str>, Option<Arc<str>>),
+        ends: Ends,
+        attempt: FirstAttempt,
+        cx: &SourceContext,
+    ) -> Self {
         Self {
             name,
+            target,
             ends,
-            notes: cx.notes,
-            counters: cx.counters,
-            first_attempt: Some(cx.first_attempt),
-            shutdown: cx.shutdown,
+            notes: cx.notes.clone(),
+            counters: Arc::clone(&cx.counters),
+            first_attempt: Some(attempt),
+            shutdown: cx.shutdown.clone(),
             backoff: Backoff::new(DELAY_BASE, DELAY_MAX, crate::random::seed()),
             connected: None,
             received: false,
@@ -129,17 +201,37 @@ impl Session {
         &self.counters
     }
 
+    /// True between a connect and its end.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.is_some()
+    }
+
+    /// A time within a tenth of `around`, so that many sources do not ask together.
+    pub(super) fn spread(&mut self, around: Duration) -> Duration {
+        self.backoff.spread(around)
+    }
+
     /// Notes that a connection stands; `how` says how it is read.
     pub(super) fn connected(&mut self, how: &str) {
-        if std::mem::replace(&mut self.ever_connected, true) {
+        let was_connected = std::mem::replace(&mut self.ever_connected, true);
+        if was_connected {
             self.counters.reconnects.add(1);
         }
+        let was_told = self.told.take().is_some();
         self.connected = Some(Instant::now());
         self.received = false;
-        self.told = None;
         self.attempted(Ok(()));
-        if self.n_short < SHORT_TOLD {
-            self.tell(&Note::Connected { how });
+        if self.n_short >= SHORT_TOLD {
+            return;
+        }
+        match &self.target {
+            None => self.tell(&Note::Connected { how }),
+            // Of hundreds, those are told that were in trouble.
+            Some(target) if was_connected || was_told => {
+                let how = format!("{how}, {target}");
+                self.tell(&Note::Connected { how: &how });
+            }
+            Some(_) => {}
         }
     }
 
@@ -158,7 +250,12 @@ impl Session {
 
     /// Tells something else, in one sentence.
     pub(super) fn hint(&self, text: &str) {
-        self.tell(&Note::Hint { text });
+        match &self.target {
+            None => self.tell(&Note::Hint { text }),
+            Some(target) => self.tell(&Note::Hint {
+                text: &format!("{target}: {text}"),
+            }),
+        }
     }
 
     /// Takes over what the peer says about the first delay.
@@ -168,6 +265,7 @@ impl Session {
 
     /// Decides what follows an end, tells it once, and waits. `resume` is where it would go on.
     pub(super) async fn after(&mut self, end: End, resume: Option<&str>) -> Next {
+        let end = self.named(end);
         let (cause, delay) = match &end {
             End::Stopped | End::Closed => return Next::Return,
             End::Complete => return self.complete("all of it was read"),
@@ -193,6 +291,16 @@ impl Session {
             () = self.shutdown.cancelled() => Next::Return,
             () = tokio::time::sleep(delay) => Next::Connect,
         }
+    }
+
+    /// The same end with the target's name before its cause.
+    fn named(&self, mut end: End) -> End {
+        if let (Some(target), End::Cut { cause, .. } | End::Refused { cause }) =
+            (&self.target, &mut end)
+        {
+            *cause = format!("{target}: {cause}");
+        }
+        end
     }
 
     fn complete(&mut self, cause: &str) -> Next {
@@ -240,7 +348,10 @@ impl Session {
         if self.first_attempt.is_some() {
             let trouble = format!("{}: {cause}", self.name);
             self.attempted(Err(trouble));
-            return;
+            // Of several targets, the others may be well: then nobody else tells it.
+            if self.target.is_none() {
+                return;
+            }
         }
         self.tell(&match end {
             End::Refused { .. } => Note::Refused { cause, retry },
@@ -250,8 +361,7 @@ impl Session {
 
     fn attempted(&mut self, result: Result<(), String>) {
         if let Some(first_attempt) = self.first_attempt.take() {
-            // Nobody may be waiting any more.
-            let _ = first_attempt.send(result);
+            first_attempt.tell(result);
         }
     }
 

@@ -27,7 +27,10 @@ const LAYERS: [&[&str]; 9] = [
 
 /// What siblings in `source/` and `sink/` share, by name.
 const SHARED: [(&str, &[&str]); 2] = [
-    ("source", &["session", "fanout", "quiet", "refine", "spool"]),
+    (
+        "source",
+        &["body", "session", "fanout", "quiet", "refine", "spool"],
+    ),
     ("sink", &["body"]),
 ];
 

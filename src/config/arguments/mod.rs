@@ -57,14 +57,6 @@ pub struct HeaderOption {
 /// Why a SOURCE string names no source; nothing of it that may be secret is shown.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ArgumentError {
-    /// A kind of source that is described and does not exist yet.
-    #[error("`{location}`: a {kind} source is not supported by this version")]
-    Later {
-        /// The location, without secrets.
-        location: String,
-        /// The kind that it means.
-        kind: &'static str,
-    },
     /// A URL of an unknown kind.
     #[error("`{location}`: has an unknown scheme")]
     UnknownScheme {
@@ -135,6 +127,9 @@ pub fn sources_from_arguments(
 
 fn network_of(kind: &mut SourceKind) -> Option<&mut Network> {
     match kind {
+        SourceKind::Health(it) => Some(&mut it.network),
+        SourceKind::Poll(it) => Some(&mut it.network),
+        SourceKind::Range(it) => Some(&mut it.network),
         SourceKind::Stream(it) => Some(&mut it.network),
         SourceKind::WebSocket(it) => Some(&mut it.network),
         SourceKind::File(_) | SourceKind::Stdin(_) => None,
@@ -159,7 +154,7 @@ fn equip(source: &mut SourceConfig, network: &NetworkOptions) {
 
 fn headers_for_nobody(sources: &[SourceConfig], network: &NetworkOptions) -> Vec<ArgumentError> {
     let is_network =
-        |kind: &SourceKind| matches!(kind, SourceKind::Stream(_) | SourceKind::WebSocket(_));
+        |kind: &SourceKind| !matches!(kind, SourceKind::File(_) | SourceKind::Stdin(_));
     let is_there = |name: &str| {
         let mut named = sources.iter().filter(|source| *source.name == *name);
         named.any(|source| is_network(&source.kind))

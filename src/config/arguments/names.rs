@@ -86,13 +86,19 @@ fn folder_and_name(source: &SourceConfig) -> Option<Arc<str>> {
             format!("{}-{name}", folder.to_string_lossy())
         }
         SourceKind::Stream(StreamConfig { url, .. })
-        | SourceKind::WebSocket(WebSocketConfig { url, .. }) => {
-            let url = Url::parse(url).ok()?;
-            let last = || url.path_segments()?.rfind(|it| !it.is_empty());
-            let port = url.port().map(|port| port.to_string());
-            format!("{name}-{}", port.as_deref().or_else(last)?)
-        }
+        | SourceKind::WebSocket(WebSocketConfig { url, .. }) => of_url(name, url)?,
+        SourceKind::Health(health) => of_url(name, health.urls.first()?.expose())?,
+        SourceKind::Range(range) => of_url(name, &range.url)?,
+        SourceKind::Poll(poll) => of_url(name, poll.urls.first()?.expose())?,
         SourceKind::Stdin(_) => return None,
     };
     valid(&longer).map(Arc::from)
+}
+
+/// A host's name with its port or the end of the path.
+fn of_url(name: &str, url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let last = || url.path_segments()?.rfind(|it| !it.is_empty());
+    let port = url.port().map(|port| port.to_string());
+    Some(format!("{name}-{}", port.as_deref().or_else(last)?))
 }

@@ -10,8 +10,10 @@ use super::super::location::{Location, path_trouble, without_framing};
 use super::super::source::{LINE_BYTES, of_paths};
 use super::names::{default_name, valid};
 use super::{ArgumentError, ArgumentOptions, GLOB, split};
-use crate::secret::shown_url;
+use crate::secret::{Secret, shown_url};
 use crate::source::file::{FileConfig, Follow, Label};
+use crate::source::poll::PollConfig;
+use crate::source::range::RangeConfig;
 use crate::source::stdin::{Input, StdinConfig};
 use crate::source::stream::{Framing, StreamConfig};
 use crate::source::websocket::WebSocketConfig;
@@ -36,11 +38,9 @@ pub fn source_from_location(
         }
         Location::Http => stream(location, Framing::Auto, options.follow)?,
         Location::Framed(framing) => stream(location, framing, options.follow)?,
+        Location::Poll => poll(location, options.follow)?,
+        Location::Range => range(location, options.follow)?,
         Location::WebSocket => websocket(location, options.follow)?,
-        Location::Later(kind) => {
-            let location = shown();
-            return Err(ArgumentError::Later { location, kind });
-        }
         Location::UnknownScheme => {
             let location = shown();
             return Err(ArgumentError::UnknownScheme { location });
@@ -84,6 +84,32 @@ fn path(
         ..of_paths(vec![location.to_owned()])
     };
     Ok((default_name(location, many), SourceKind::File(files)))
+}
+
+/// An API, and its host's name.
+fn poll(location: &str, follow: Follow) -> Result<(String, SourceKind), ArgumentError> {
+    let url = without_framing(location);
+    let config = PollConfig {
+        ends: match follow {
+            Follow::Forever => Ends::Never,
+            Follow::UntilEnd => Ends::WithFirstConnection,
+        },
+        ..PollConfig::of_urls(vec![Secret::new(url)])
+    };
+    Ok((host(url, location)?, SourceKind::Poll(Box::new(config))))
+}
+
+/// A remote file, and its host's name.
+fn range(location: &str, follow: Follow) -> Result<(String, SourceKind), ArgumentError> {
+    let url = without_framing(location);
+    let config = RangeConfig {
+        ends: match follow {
+            Follow::Forever => Ends::Never,
+            Follow::UntilEnd => Ends::WithFirstConnection,
+        },
+        ..RangeConfig::of_url(url)
+    };
+    Ok((host(url, location)?, SourceKind::Range(config)))
 }
 
 /// A WebSocket, and its host's name.

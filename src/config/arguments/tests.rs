@@ -59,10 +59,6 @@ fn what_is_no_source_is_named_without_secrets() {
             "https://u:p@h:x/x?t=s",
             "`https://h:x/x`: invalid port number",
         ),
-        (
-            "poll+https://h",
-            "`poll+https://h`: a poll source is not supported by this version",
-        ),
         ("ftp://h", "`ftp://h`: has an unknown scheme"),
         ("", "``: must not be empty"),
         ("x=", "``: must not be empty"),
@@ -103,6 +99,8 @@ fn urls_are_streams_and_websockets_named_by_their_hosts() {
         "e=wss://h/f",
         "ws://[::1]:9/feed",
         "-",
+        "poll+https://api.internal/logs",
+        "range+http://files.internal/app.log",
     ];
     let arguments = arguments.map(str::to_owned);
 
@@ -116,6 +114,8 @@ fn urls_are_streams_and_websockets_named_by_their_hosts() {
         "e",
         "__1",
         "stdin",
+        "api.internal",
+        "files.internal",
     ];
     assert_eq!(names, expected);
     let SourceKind::Stream(forced) = &sources[1].kind else {

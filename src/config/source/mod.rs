@@ -1,10 +1,14 @@
 //! Reads `[source]`: which kind an entry is, and the keys that all kinds share.
 
 mod file;
+mod health;
 mod network;
+mod poll;
+mod range;
 mod records;
 mod stdin;
 mod stream;
+mod targets;
 mod websocket;
 
 pub(super) use file::of_paths;
@@ -24,13 +28,13 @@ use crate::source::{RecordRules, SourceConfig, SourceKind};
 /// The longest line that is kept whole, where the config does not say.
 pub(super) const LINE_BYTES: usize = 1 << 20;
 
-/// Types that are described and do not exist yet.
-const LATER_TYPES: [&str; 3] = ["poll", "range", "health"];
-
 /// What a kind of source is called and which it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KindName {
     File,
+    Health,
+    Poll,
+    Range,
     Stream,
     WebSocket,
     Stdin,
@@ -92,6 +96,8 @@ fn from_text(value: &Value, name: &Arc<str>, cx: &mut Cx) -> Option<SourceConfig
         Location::Http | Location::Framed(_) => {
             SourceKind::Stream(stream::of_url(value, text, cx)?.0)
         }
+        Location::Poll => SourceKind::Poll(Box::new(poll::of_url(value, text, cx)?)),
+        Location::Range => SourceKind::Range(range::of_url(value, text, cx)?.0),
         Location::WebSocket => SourceKind::WebSocket(websocket::of_url(value, text, cx)?.0),
         _ => {
             let paths = vec![file::path_of(value, text, cx)?];
@@ -111,7 +117,11 @@ fn from_text(value: &Value, name: &Arc<str>, cx: &mut Cx) -> Option<SourceConfig
 fn is_path(value: &Value, location: &str, cx: &mut Cx) -> bool {
     let label = match Location::of(location) {
         Location::Path => return true,
-        Location::Http | Location::Framed(_) | Location::WebSocket => {
+        Location::Http
+        | Location::Framed(_)
+        | Location::Poll
+        | Location::Range
+        | Location::WebSocket => {
             value
                 .fail(cx, "is not a path")
                 .label("a URL is named by `url`");
@@ -121,14 +131,6 @@ fn is_path(value: &Value, location: &str, cx: &mut Cx) -> bool {
             value
                 .fail(cx, "is not a path")
                 .label("standard input is `type = \"stdin\"`");
-            return false;
-        }
-        Location::Later(kind) => {
-            let message = format!(
-                "{}: a {kind} source is not supported by this version",
-                value.subject
-            );
-            cx.error(value.span(), message);
             return false;
         }
         Location::UnknownScheme => "a path, a glob or a directory",
@@ -141,15 +143,20 @@ fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceCo
     let kinds = [
         ("file", KindName::File),
         ("stream", KindName::Stream),
+        ("poll", KindName::Poll),
+        ("range", KindName::Range),
+        ("health", KindName::Health),
         ("websocket", KindName::WebSocket),
         ("stdin", KindName::Stdin),
     ];
     let given = match table.take("type") {
-        Some(value) => Some(value.choice(&kinds, &LATER_TYPES, cx)?),
+        Some(value) => Some(value.choice(&kinds, &[], cx)?),
         None => table.has("path").then_some(KindName::File),
     };
     let (kind, url) = match given {
-        Some(kind @ (KindName::File | KindName::Stdin)) => (kind, None),
+        Some(kind @ (KindName::File | KindName::Stdin | KindName::Poll | KindName::Health)) => {
+            (kind, None)
+        }
         Some(kind) => (kind, Some(url(&mut table, cx)?)),
         None => {
             let (value, text) = url(&mut table, cx)?;
@@ -186,6 +193,20 @@ fn read_kind(
     cx: &mut Cx,
 ) -> Option<SourceKind> {
     match (kind, url) {
+        (KindName::Health, url) => {
+            table.set_kind("a health source");
+            let health = health::read(url, table, cx);
+            health.map(|it| SourceKind::Health(Box::new(it)))
+        }
+        (KindName::Poll, url) => {
+            table.set_kind("a poll source");
+            let poll = poll::read(url, table, cx);
+            poll.map(|it| SourceKind::Poll(Box::new(it)))
+        }
+        (KindName::Range, Some(url)) => {
+            table.set_kind("a range source");
+            range::read(url, table, cx).map(SourceKind::Range)
+        }
         (KindName::Stream, Some(url)) => {
             table.set_kind("a stream source");
             stream::read(url, table, cx).map(SourceKind::Stream)
@@ -207,18 +228,19 @@ fn read_kind(
 
 /// The `url` of a table, its references resolved; `None`: it was reported.
 fn url<'t>(table: &mut Table<'t>, cx: &mut Cx) -> Option<(Value<'t>, Text)> {
-    let Some(value) = table.take("url").or_else(|| table.take("urls")) else {
+    let Some(value) = table.take("url") else {
         table.set_kind("a source");
-        table.missing_one_of("`type`, `path` or `url`", cx);
-        return None;
-    };
-    // Only kinds that do not exist yet take several.
-    if let Some(value) = value.elements() {
-        for one in value {
-            one.later(cx);
+        match table.take("urls") {
+            // What is done with several, their locations do not tell.
+            Some(urls) => {
+                let message = format!("missing key `type` in {}", urls.subject);
+                cx.error(urls.key_span.clone(), message)
+                    .label("several URLs are those of type = \"poll\" or \"health\"");
+            }
+            None => table.missing_one_of("`type`, `path` or `url`", cx),
         }
         return None;
-    }
+    };
     let text = value.filled_text(cx)?;
     Some((value, text))
 }
@@ -228,6 +250,8 @@ fn url<'t>(table: &mut Table<'t>, cx: &mut Cx) -> Option<(Value<'t>, Text)> {
 fn kind_of_url(value: &Value, text: &Text, cx: &mut Cx) -> Option<KindName> {
     match Location::of(&text.value) {
         Location::Http | Location::Framed(_) => Some(KindName::Stream),
+        Location::Poll => Some(KindName::Poll),
+        Location::Range => Some(KindName::Range),
         Location::WebSocket => Some(KindName::WebSocket),
         _ if text.from == From::Placeholder => None,
         location => {

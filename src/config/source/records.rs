@@ -30,7 +30,9 @@ fn unjoined(kind: KindName, what: Option<&SourceKind>) -> Option<[&'static str; 
         return Some(["cannot be together with `resume`", "it counts lines"]);
     }
     match kind {
-        KindName::File | KindName::Stream | KindName::Stdin => None,
+        KindName::File | KindName::Range | KindName::Stream | KindName::Stdin => None,
+        KindName::Health => Some(["has no meaning for checks", "each is one line"]),
+        KindName::Poll => Some(["has no meaning for an API", "its records come whole"]),
         KindName::WebSocket => Some(["has no meaning for a WebSocket", "its messages come whole"]),
     }
 }
@@ -43,7 +45,7 @@ pub(super) fn read(
 ) -> RecordRules {
     let parse = table
         .take("parse")
-        .and_then(|value| parse(kind, &value, cx));
+        .and_then(|value| parse(unjoined(kind, None), &value, cx));
     let multiline = table
         .take("multiline")
         .map(|value| (multiline(&value, cx), value));
@@ -70,7 +72,7 @@ pub(super) fn read(
     }
 }
 
-fn parse(kind: KindName, value: &Value, cx: &mut Cx) -> Option<Parse> {
+fn parse(unjoined: Option<[&str; 2]>, value: &Value, cx: &mut Cx) -> Option<Parse> {
     let words = [
         ("none", Parse::None),
         ("json", Parse::Json),
@@ -78,10 +80,8 @@ fn parse(kind: KindName, value: &Value, cx: &mut Cx) -> Option<Parse> {
         ("docker", Parse::Within(Container::Docker)),
     ];
     let parse = value.choice(&words, &[], cx)?;
-    if matches!(parse, Parse::Within(_)) && kind == KindName::WebSocket {
-        value
-            .fail(cx, "has no meaning for a WebSocket")
-            .label("container runtimes write files");
+    if let (Parse::Within(_), Some([why, _])) = (parse, unjoined) {
+        value.fail(cx, why).label("container runtimes write files");
         return None;
     }
     Some(parse)
@@ -168,7 +168,7 @@ fn patterns(key: &'static str, table: &mut Table, cx: &mut Cx) -> Vec<Pattern> {
 }
 
 /// A regular expression; references in it are resolved as in every string.
-fn pattern(value: &Value, cx: &mut Cx) -> Option<Pattern> {
+pub(super) fn pattern(value: &Value, cx: &mut Cx) -> Option<Pattern> {
     let text = value.known_text(cx)?.value;
     match Pattern::new(&text) {
         Ok(pattern) => Some(pattern),

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::load_text;
+use crate::config::Config;
 use crate::config::diagnostics::Color;
 use crate::sink::SinkKind;
 use crate::source::SourceKind;
+use crate::source::health::HealthConfig;
 
 /// The example, with or without its settings that are not in force.
 fn example(all: bool) -> String {
@@ -45,13 +47,13 @@ fn every_setting_of_the_example_exists() {
         load_text(&text).unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
 
     assert!(warnings.is_empty(), "{}", warnings.render(Color::Never));
-    assert_eq!((config.sources.len(), config.sinks.len()), (8, 10));
+    assert_eq!((config.sources.len(), config.sinks.len()), (11, 10));
 }
 
 #[test]
 fn commented_defaults_of_the_example_are_the_defaults() {
     let (all, _) = load_text(&example(true)).unwrap();
-    let short = "[source]\na = \"a\"\nbilling = \"http://h\"\npush = \"ws://h\"\n[sink]\nout = \"stdout\"\nmerged = \"b\"\ncollector = \"https://h\"\n";
+    let short = "[source]\na = \"a\"\nbilling = \"http://h\"\npush = \"ws://h\"\norders_api = \"poll+http://h\"\nremote = \"range+http://h\"\n[sink]\nout = \"stdout\"\nmerged = \"b\"\ncollector = \"https://h\"\n";
     let (short, _) = load_text(short).unwrap();
 
     for default in &short.sinks {
@@ -80,6 +82,15 @@ fn commented_defaults_of_the_example_are_the_defaults() {
             );
         }
     }
+    files_are_as_by_default(&all, &short);
+    network_sources_are_as_by_default(&all, &short);
+    assert_eq!(all.agent.shutdown, short.agent.shutdown);
+    assert_eq!(all.agent.log, short.agent.log);
+    assert_eq!(all.agent.memory_bytes, short.agent.memory_bytes);
+}
+
+#[track_caller]
+fn files_are_as_by_default(all: &Config, short: &Config) {
     let source = all
         .sources
         .iter()
@@ -94,6 +105,10 @@ fn commented_defaults_of_the_example_are_the_defaults() {
     assert_eq!(shown.start, default.start);
     assert_eq!(shown.rotate_grace, default.rotate_grace);
     assert_eq!(shown.forget_after, default.forget_after);
+}
+
+#[track_caller]
+fn network_sources_are_as_by_default(all: &Config, short: &Config) {
     for default in &short.sources[1..] {
         let shown = all
             .sources
@@ -115,10 +130,30 @@ fn commented_defaults_of_the_example_are_the_defaults() {
                     (default.ping, default.dead_after)
                 );
             }
+            (SourceKind::Poll(shown), SourceKind::Poll(default)) => {
+                assert_eq!(
+                    (shown.interval, shown.timeout, shown.concurrency),
+                    (default.interval, default.timeout, default.concurrency)
+                );
+                assert_eq!(
+                    (&shown.method, shown.pages_max, shown.body_bytes_max),
+                    (&default.method, default.pages_max, default.body_bytes_max)
+                );
+            }
+            (SourceKind::Range(shown), SourceKind::Range(default)) => {
+                assert_eq!(shown.interval, default.interval);
+            }
             kinds => panic!("{kinds:?}"),
         }
     }
-    assert_eq!(all.agent.shutdown, short.agent.shutdown);
-    assert_eq!(all.agent.log, short.agent.log);
-    assert_eq!(all.agent.memory_bytes, short.agent.memory_bytes);
+    let services = all.sources.iter().find(|it| &*it.name == "services");
+    let SourceKind::Health(shown) = &services.unwrap().kind else {
+        panic!("services")
+    };
+    let default = HealthConfig::of_urls(Vec::new());
+    assert_eq!(
+        (shown.interval, shown.timeout, shown.concurrency),
+        (default.interval, default.timeout, default.concurrency)
+    );
+    assert_eq!((&shown.expect, shown.emit), (&default.expect, default.emit));
 }

@@ -3,6 +3,7 @@
 //! `UPDATE_FIXTURES=1 cargo test config` writes the renderings anew; read them before committing.
 
 mod example;
+mod network;
 
 use std::env::VarError;
 use std::fs;
@@ -19,7 +20,6 @@ use crate::sink::SinkKind;
 use crate::sink::file::{Fsync, Rotate};
 use crate::sink::http::Retry;
 use crate::source::file::Start;
-use crate::source::stream::Framing;
 use crate::source::{RecordRules, SourceKind};
 
 /// What the fixtures' references find.
@@ -41,6 +41,7 @@ impl Environment for Scripted {
     fn file(&self, path: &Path) -> io::Result<ReferencedFile> {
         let (text, world_readable) = match path.to_str() {
             Some("/etc/token") => ("f1le-s3cret\n", false),
+            Some("/etc/urls") => ("# a\nhttps://c.internal/a\n\nhttps://c.internal/b\n", false),
             Some("/etc/open-token") => ("0pen-s3cret\n", true),
             Some("/credentials/password") => ("cr3d-s3cret", false),
             _ => return Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
@@ -320,51 +321,6 @@ fn every_key_arrives() {
     assert_eq!(archive.format, Some(Format::Raw));
     assert_eq!(archive.memory_bytes, 16 << 20);
     assert_eq!((&out.kind, &out.format), (&SinkKind::Stdout, &None));
-}
-
-#[test]
-fn every_key_of_a_network_source_arrives() {
-    let result = load_text(include_str!("../../../fixtures/config/good/network.toml"));
-
-    let (config, _) = result.unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
-    let kind = |name: &str| {
-        let mut sources = config.sources.iter();
-        &sources.find(|it| &*it.name == name).unwrap().kind
-    };
-    let SourceKind::Stream(forced) = kind("forced") else {
-        panic!("a stream")
-    };
-    assert_eq!(forced.framing, Framing::Lines);
-    assert_eq!(forced.url, "https://orders.internal/logs");
-    let SourceKind::Stream(billing) = kind("billing") else {
-        panic!("a stream")
-    };
-    assert_eq!(billing.url, "https://billing.internal/logs?tenant=a");
-    assert_eq!(billing.framing, Framing::Auto);
-    assert_eq!(billing.idle, Some(Duration::from_secs(90)));
-    assert_eq!(billing.network.connect_timeout, Duration::from_secs(2));
-    assert_eq!(
-        billing.network.credentials.headers[1].1.expose(),
-        "Bearer t0p-s3cret"
-    );
-    let tls = &billing.network.tls;
-    assert!(tls.ca.is_some() && tls.cert.is_some() && tls.key.is_some());
-    let SourceKind::WebSocket(push) = kind("push") else {
-        panic!("a WebSocket")
-    };
-    assert_eq!(
-        push.network.credentials.basic.as_ref().unwrap().0,
-        "logweir"
-    );
-    assert_eq!(push.send[1].expose(), "f1le-s3cret");
-    assert_eq!(push.subprotocols, ["logs.v1", "logs.v0"]);
-    assert_eq!(push.ping, Duration::from_secs(5));
-    assert_eq!(push.dead_after, Duration::from_secs(15));
-    assert_eq!(push.message_bytes_max, Some(4 << 20));
-    assert!(matches!(kind("events"), SourceKind::WebSocket(_)));
-    for name in ["in", "pipe"] {
-        assert!(matches!(kind(name), SourceKind::Stdin(_)), "{name}");
-    }
 }
 
 #[test]

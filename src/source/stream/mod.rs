@@ -1,9 +1,8 @@
 //! The stream source: one long HTTP response, read as it arrives.
 //!
-//! `body` takes its compression off, `intake` makes lines of it as its framing says, `reader` sends
-//! them and knows where the stream goes on, by ids or, through `replay`, by time.
+//! `intake` makes lines of its body as the framing says, `reader` sends them and knows where the stream
+//! goes on, by ids or, through `replay`, by time.
 
-mod body;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
@@ -24,13 +23,13 @@ use reqwest::{Response, Url};
 
 pub use replay::ResumeRule;
 
+use super::body::Body;
 use super::session::{End, Next, Session};
 use super::{Common, Ends, SourceContext, SourceError};
 use crate::http::{
     Ask, ClientError, Endpoint, Network, Trouble, accepted, describe_status, parsed_url, set_param,
 };
 use crate::secret::shown_url;
-use body::Body;
 use reader::{Reader, within};
 
 /// No encoding is asked for: proxies hold compressed streams back until a block is full.

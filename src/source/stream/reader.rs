@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 
-use super::body::Body;
 use super::intake::{Intake, Track};
 use super::replay::{Replay, second_of};
 use super::{Framing, StreamConfig};
@@ -14,6 +13,7 @@ use crate::framing::{Pool, Recording, SeqBuffer, SseBuffer};
 use crate::model::{Lines, Position, StreamKey};
 use crate::queue::Closed;
 use crate::secret::shown_url;
+use crate::source::body::Body;
 use crate::source::fanout::{Fanout, JOIN_BYTES, now_ns};
 use crate::source::quiet::until;
 use crate::source::session::{End, Session};

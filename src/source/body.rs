@@ -1,4 +1,4 @@
-//! The body of one response, as it arrives and without its compression.
+//! The body of a response, as it arrives and without its compression.
 
 use std::pin::Pin;
 

@@ -1,0 +1,145 @@
+//! Where an API stands: its cursor, what a page that has not changed is recognised by, and which
+//! records came last. All of it is one position, saved when what came with it was delivered.
+//!
+//! No I/O, no clock.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use crate::model::Position;
+
+/// Ids that are known while it runs.
+const KNOWN_MAX: usize = 10_000;
+
+/// Ids that are saved with a position.
+const SAVED_MAX: usize = 1_000;
+
+/// Where an API stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Place {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cursor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unchanged: Option<Unchanged>,
+    /// The hashes of the last ids, sixteen digits each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    ids: String,
+}
+
+/// How a server is asked whether a page is still as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Unchanged {
+    /// Which page: a hash of its URL, which may hold a secret.
+    pub(super) page: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) modified: Option<String>,
+}
+
+/// A hash that stays the same from version to version: it is saved.
+pub(super) fn hash(text: &str) -> u64 {
+    XxHash3_64::oneshot(text.as_bytes())
+}
+
+impl Place {
+    /// Reads a saved place; what cannot be read is none.
+    pub(super) fn read(token: &str) -> Self {
+        serde_json::from_str(token).unwrap_or_default()
+    }
+
+    pub(super) fn position(&self) -> Position {
+        let cursor = serde_json::to_string(self).unwrap_or_default();
+        Position::Token {
+            cursor: Arc::from(cursor),
+            skip: 0,
+        }
+    }
+
+    /// Notes which ids are the last ones.
+    pub(super) fn set_ids(&mut self, known: &Known) {
+        let n_old = known.order.len().saturating_sub(SAVED_MAX);
+        let last = known.order.iter().skip(n_old);
+        self.ids = last.map(|id| format!("{id:016x}")).collect();
+    }
+
+    pub(super) fn known(&self) -> Known {
+        let mut known = Known::default();
+        let digits = self.ids.as_bytes().chunks_exact(16);
+        let ids =
+            digits.filter_map(|it| u64::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok());
+        ids.for_each(|id| {
+            known.insert(id);
+        });
+        known
+    }
+}
+
+/// The ids of the last records.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    order: VecDeque<u64>,
+    all: HashSet<u64>,
+}
+
+impl Known {
+    /// Takes an id in; false where it is known.
+    pub(super) fn insert(&mut self, id: u64) -> bool {
+        if !self.all.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > KNOWN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_saved_and_read() {
+        let mut known = Known::default();
+        assert!(known.insert(7) && known.insert(u64::MAX) && !known.insert(7));
+        let mut place = Place {
+            cursor: Some("a \"b\"".to_owned()),
+            unchanged: Some(Unchanged {
+                page: hash("http://h"),
+                etag: Some("\"x\"".to_owned()),
+                modified: None,
+            }),
+            ..Place::default()
+        };
+        place.set_ids(&known);
+        let Position::Token { cursor, .. } = place.position() else {
+            panic!("a token")
+        };
+
+        let read = Place::read(&cursor);
+
+        assert_eq!(read, place);
+        let mut known = read.known();
+        assert!(!known.insert(7) && !known.insert(u64::MAX) && known.insert(8));
+        assert_eq!(Place::read("of another version"), Place::default());
+    }
+
+    #[test]
+    fn the_oldest_ids_are_forgotten() {
+        let mut known = Known::default();
+        (0..=KNOWN_MAX as u64).for_each(|id| assert!(known.insert(id)));
+
+        assert!(!known.insert(1) && known.insert(0));
+        let mut place = Place::default();
+        place.set_ids(&known);
+        assert_eq!(place.known().order.len(), SAVED_MAX);
+        assert!(!place.known().insert(0));
+    }
+}
