@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::network::peer::Port;
+use crate::network::peer::{Port, nginx};
 use crate::support::{
     Agent, Answer, Collector, Dir, Logweir, PATIENCE, Plan, Request, Settings, within,
 };
@@ -18,21 +18,6 @@ impl Drop for Front {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Where nginx is. `None`: nowhere, which is said loudly, and is a failure in CI.
-fn nginx(test: &str) -> Option<&'static str> {
-    let found = ["nginx", "/usr/sbin/nginx"].into_iter().find(|path| {
-        let version = Command::new(path).arg("-v").stderr(Stdio::null()).status();
-        version.is_ok_and(|status| status.success())
-    });
-    if found.is_none() {
-        let text = format!("SKIPPED: {test}: needs nginx (apt-get install nginx-light)");
-        let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-        assert!(!is_ci, "{text}");
-        eprintln!("{text}");
-    }
-    found
 }
 
 /// Writes a CA, a certificate of a server, and one of a client, each with its key.

@@ -1,9 +1,13 @@
 //! Network sources against servers, their own and others': cut, killed, flooded and refused.
 
+mod api;
 mod demo;
+mod hostile;
+mod many;
 pub(crate) mod peer;
 mod pipe;
 mod pressure;
+mod remote;
 mod server;
 mod sse;
 mod stream;

@@ -1,4 +1,4 @@
-//! Servers written by others, in Python: started, killed and started again on the same port.
+//! Servers written by others, in Python and for Node: started, killed and started again on the same port.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -18,13 +18,47 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/net");
 pub(crate) fn python(test: &str) -> Option<&'static str> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let program = "import aiohttp, opentelemetry.proto, sys, websockets; print(sys.executable)";
+        let program = "import aiohttp, opentelemetry.proto, sys, uvicorn, websockets; \
+                       print(sys.executable)";
         let output = Command::new("python3").args(["-c", program]).output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
     });
+    found_or_said(found, test, "`pip install -r tests/requirements.txt`")
+}
+
+/// A Node that has the packages of tests/package.json, which NODE_PATH names in CI.
+///
+/// `None` where there is none, which is said loudly, and is a failure in CI.
+pub(crate) fn node(test: &str) -> Option<&'static str> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let program = "require('ws'); console.log(process.execPath)";
+        let output = Command::new("node").args(["-e", program]).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    });
+    let needs = "`npm install` in a DIR with tests/package.json, and NODE_PATH=DIR/node_modules";
+    found_or_said(found, test, needs)
+}
+
+/// Where nginx is. `None`: nowhere, which is said loudly, and is a failure in CI.
+pub(crate) fn nginx(test: &str) -> Option<&'static str> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let mut paths = ["nginx", "/usr/sbin/nginx"].into_iter();
+        let found = paths.find(|path| {
+            let version = Command::new(path).arg("-v").stderr(Stdio::null()).status();
+            version.is_ok_and(|status| status.success())
+        });
+        found.map(str::to_owned)
+    });
+    found_or_said(found, test, "nginx (apt-get install nginx-light)")
+}
+
+fn found_or_said<'a>(found: &'a Option<String>, test: &str, needs: &str) -> Option<&'a str> {
     if found.is_none() {
-        let text = format!("SKIPPED: {test}: needs `pip install -r tests/requirements.txt`");
+        let text = format!("SKIPPED: {test}: needs {needs}");
         assert!(
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "{text}"
@@ -37,7 +71,8 @@ pub(crate) fn python(test: &str) -> Option<&'static str> {
 /// A port that only our servers can listen on, and that refuses while none does.
 pub(crate) struct Port {
     number: u16,
-    _held: OwnedFd,
+    /// Absent: anybody could take it.
+    _held: Option<OwnedFd>,
 }
 
 impl Port {
@@ -53,7 +88,15 @@ impl Port {
         let address = SocketAddr::try_from(address).expect("an internet address");
         Self {
             number: address.port(),
-            _held: socket,
+            _held: Some(socket),
+        }
+    }
+
+    /// The same port for servers that share it with nobody.
+    pub(crate) fn released(self) -> Self {
+        Self {
+            _held: None,
+            ..self
         }
     }
 
@@ -66,17 +109,23 @@ impl Port {
 pub(crate) struct Peer(Child);
 
 impl Peer {
-    /// `python SCRIPT PORT DIR ARGS…`, once it listens.
+    /// `program SCRIPT PORT DIR ARGS…`, once it listens; the program is Python or Node.
     #[track_caller]
-    pub(crate) fn start(python: &str, script: &str, port: &Port, dir: &Dir, args: &[&str]) -> Self {
+    pub(crate) fn start(
+        program: &str,
+        script: &str,
+        port: &Port,
+        dir: &Dir,
+        args: &[&str],
+    ) -> Self {
         let before = logged(dir, "ready").len();
-        let child = Command::new(python)
+        let child = Command::new(program)
             .arg(format!("{SCRIPTS}/{script}"))
             .args([&port.number.to_string(), &dir.text("")])
             .args(args)
             .stdin(Stdio::null())
             .spawn()
-            .expect("starts Python");
+            .expect("starts a server");
         let peer = Self(child);
         within("the server to listen", PATIENCE, || {
             (logged(dir, "ready").len() > before).then_some(())

@@ -1,4 +1,4 @@
-//! Server-sent events from aiohttp, which is killed at random; logweir, too.
+//! Server-sent events from aiohttp and uvicorn, which are killed at random; logweir, too.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,8 @@ use super::peer::{Peer, Port, python};
 use super::{logged, records};
 use crate::support::{Dir, Logweir, PATIENCE, Rng, pass, within};
 
-const SCRIPT: &str = "sse.py";
+/// aiohttp and uvicorn.
+const SCRIPTS: [&str; 2] = ["sse.py", "asgi.py"];
 const PER_SECOND: &str = "200";
 const ROUNDS: usize = 5;
 
@@ -33,21 +34,21 @@ fn sent(dir: &Dir) -> BTreeSet<u64> {
 
 /// Runs and kills the server `ROUNDS` times, then lets the last one live.
 #[track_caller]
-fn ordeal(python: &str, port: &Port, dir: &Dir, mode: &str, rng: &mut Rng) -> Peer {
+fn ordeal([python, script]: [&str; 2], port: &Port, dir: &Dir, mode: &str, rng: &mut Rng) -> Peer {
     for _ in 0..ROUNDS {
-        let peer = started(python, port, dir, mode);
+        let peer = started([python, script], port, dir, mode);
         pass(rng.millis(50..700));
         peer.kill();
         pass(rng.millis(0..400));
     }
-    started(python, port, dir, mode)
+    started([python, script], port, dir, mode)
 }
 
 /// Starts the server, and waits until it was found.
 #[track_caller]
-fn started(python: &str, port: &Port, dir: &Dir, mode: &str) -> Peer {
+fn started([python, script]: [&str; 2], port: &Port, dir: &Dir, mode: &str) -> Peer {
     let connects = logged(dir, "connect").len();
-    let peer = Peer::start(python, SCRIPT, port, dir, &[mode, PER_SECOND]);
+    let peer = Peer::start(python, script, port, dir, &[mode, PER_SECOND]);
     within("a connection", PATIENCE, || {
         (logged(dir, "connect").len() > connects).then_some(())
     });
@@ -59,6 +60,13 @@ fn nothing_is_missing_with_ids_however_often_the_server_is_killed() {
     let Some(python) = python("sse with ids") else {
         return;
     };
+    for script in SCRIPTS {
+        nothing_is_missing_with_ids([python, script]);
+    }
+}
+
+#[track_caller]
+fn nothing_is_missing_with_ids(server: [&str; 2]) {
     let mut rng = Rng::printed("sse with ids");
     let (dir, port) = (Dir::new(), Port::new());
     let url = format!("feed=http://127.0.0.1:{}/events", port.number());
@@ -67,7 +75,7 @@ fn nothing_is_missing_with_ids_however_often_the_server_is_killed() {
     let other = other.to_str().expect("temporary paths are UTF-8");
     let agent = Logweir::tail(&dir, ["-o", "json", &url, other]).start();
 
-    let _peer = ordeal(python, &port, &dir, "ids", &mut rng);
+    let _peer = ordeal(server, &port, &dir, "ids", &mut rng);
     let wanted = String::from_utf8(dir.read("memory"))
         .unwrap()
         .lines()
@@ -89,6 +97,13 @@ fn everything_sent_after_a_connect_arrives_without_ids() {
     let Some(python) = python("sse without ids") else {
         return;
     };
+    for script in SCRIPTS {
+        everything_arrives_without_ids([python, script]);
+    }
+}
+
+#[track_caller]
+fn everything_arrives_without_ids(server: [&str; 2]) {
     let mut rng = Rng::printed("sse without ids");
     let (dir, port) = (Dir::new(), Port::new());
     let url = format!("feed=http://127.0.0.1:{}/events", port.number());
@@ -96,7 +111,7 @@ fn everything_sent_after_a_connect_arrives_without_ids() {
     let other = other.to_str().expect("temporary paths are UTF-8");
     let agent = Logweir::tail(&dir, ["-o", "json", &url, other]).start();
 
-    let peer = ordeal(python, &port, &dir, "live", &mut rng);
+    let peer = ordeal(server, &port, &dir, "live", &mut rng);
     let before = sent(&dir).last().copied();
     within("events of the last server", PATIENCE, || {
         (sent(&dir).last().copied() > before).then_some(())
@@ -132,7 +147,7 @@ fn nothing_is_missing_with_ids_however_often_logweir_is_killed() {
         "#,
         port.number()
     ));
-    let _peer = Peer::start(python, SCRIPT, &port, &dir, &["ids", PER_SECOND]);
+    let _peer = Peer::start(python, SCRIPTS[0], &port, &dir, &["ids", PER_SECOND]);
 
     for _ in 0..ROUNDS {
         let before = dir.size("out.log");

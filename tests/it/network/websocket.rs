@@ -1,8 +1,8 @@
-//! Messages of every shape from Python's `websockets`, which is killed at random.
+//! Messages of every shape from Python's `websockets` and Node's `ws`, which are killed at random.
 
 use std::collections::BTreeSet;
 
-use super::peer::{Peer, Port, python};
+use super::peer::{Peer, Port, node, python};
 use super::{logged, records};
 use crate::support::{Dir, Logweir, PATIENCE, Rng, pass, within};
 
@@ -29,12 +29,29 @@ fn names(ndjson: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn every_message_sent_after_a_connect_arrives_and_each_connect_subscribes() {
+fn every_message_of_websockets_arrives_and_each_connect_subscribes() {
     let Some(python) = python("websocket") else {
         return;
     };
-    let mut rng = Rng::printed("websocket");
-    let (dir, port) = (Dir::new(), Port::new());
+    for mode in ["deflate", "plain"] {
+        every_message_arrives([python, "websocket.py", mode], Port::new());
+    }
+}
+
+#[test]
+fn every_message_of_nodes_ws_arrives_and_each_connect_subscribes() {
+    let Some(node) = node("websocket of Node") else {
+        return;
+    };
+    for mode in ["deflate", "plain"] {
+        every_message_arrives([node, "ws.cjs", mode], Port::new().released());
+    }
+}
+
+#[track_caller]
+fn every_message_arrives([program, script, mode]: [&str; 3], port: Port) {
+    let mut rng = Rng::printed(script);
+    let dir = Dir::new();
     let config = dir.config(&format!(
         r#"
         [source.feed]
@@ -51,7 +68,7 @@ fn every_message_sent_after_a_connect_arrives_and_each_connect_subscribes() {
     for round in 0..ROUNDS {
         let subscribed = logged(&dir, "subscribe").len();
         let run = round.to_string();
-        let peer = Peer::start(python, "websocket.py", &port, &dir, &[&run]);
+        let peer = Peer::start(program, script, &port, &dir, &[&run, mode]);
         within("a subscription", PATIENCE, || {
             (logged(&dir, "subscribe").len() > subscribed).then_some(())
         });
@@ -72,5 +89,8 @@ fn every_message_sent_after_a_connect_arrives_and_each_connect_subscribes() {
     assert_eq!(distinct.len(), arrived.len(), "some arrived twice");
     let subscribed = logged(&dir, "subscribe");
     assert_eq!(subscribed, vec![SUBSCRIBE; ROUNDS]);
+    // Compression is not offered, and so never used.
+    let offered = logged(&dir, "extensions");
+    assert!(offered.iter().all(|it| it == "-"), "{offered:?}");
     eprintln!("{} messages in {ROUNDS} connections", arrived.len());
 }
