@@ -34,6 +34,7 @@ use crate::outputs::{OwnFiles, Template};
 use crate::queue::Chunk;
 use archive::Archive;
 use open::Outputs;
+use sums::Foresight;
 
 /// Which files are appended to, and how safely.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +101,7 @@ struct Inner {
     cx: Surroundings,
     bodies: Bodies,
     archive: Option<Arc<Archive>>,
+    foresight: Foresight,
     outputs: Mutex<Outputs>,
 }
 
@@ -113,6 +115,7 @@ impl FileSink {
             cx,
             bodies: Bodies::new(encoder),
             archive,
+            foresight: Foresight::default(),
             outputs: Mutex::default(),
         }));
         this.0.tidy_up();
@@ -125,13 +128,20 @@ impl Sink for FileSink {
 
     fn encode(&self, batch: &Batch<Chunk>, _whole: &Part) -> Arc<Payload> {
         // A batch of a file sink is never delivered in parts: see the limits in `agent`.
-        let Inner { config, cx, .. } = &*self.0;
-        Arc::new(payload::encode(
-            &self.0.bodies,
-            batch,
-            &config.path,
-            &cx.host,
-        ))
+        let Inner {
+            config,
+            cx,
+            bodies,
+            foresight,
+            ..
+        } = &*self.0;
+        let mut payload = payload::encode(bodies, batch, &config.path, &cx.host);
+        if let [write] = &mut payload.writes[..]
+            && !config.path.has_source()
+        {
+            write.foretold = Some(foresight.foretell(&write.body));
+        }
+        Arc::new(payload)
     }
 
     fn n_cut(&self, payload: &Arc<Payload>) -> u64 {

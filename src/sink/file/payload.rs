@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::sums::Foretold;
 use crate::checkpoint::{CursorRecord, Span, to_record};
 use crate::model::{Batch, Position};
 use crate::outputs::{Template, Values};
@@ -23,6 +24,8 @@ pub struct Payload {
 pub(super) struct Write {
     pub(super) path: PathBuf,
     pub(super) body: Body,
+    /// Its checksums, where it can be foretold where it begins.
+    pub(super) foretold: Option<Foretold>,
     /// What can be read again; `None`: everything.
     pub(super) replayable: Option<Vec<Span>>,
     /// Where each cursor stands once it is written.
@@ -71,6 +74,7 @@ fn write(bodies: &Bodies, chunks: &[&Chunk], path: PathBuf) -> Write {
     let (body, ends) = bodies.encode_chunks(chunks);
     Write {
         path,
+        foretold: None,
         replayable: replayable(chunks, &ends),
         after: cursors_after(chunks),
         body,

@@ -3,11 +3,13 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::checkpoint::{Intent, Pages};
 use crate::sink::body::Body;
 
 /// Checksums of a write at a place of its output.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sums {
     /// Of all of it.
     pub(super) crc: u32,
@@ -15,6 +17,60 @@ pub(super) struct Sums {
     pub(super) prefixes: Vec<u32>,
     /// Of what is before each multiple of so many bytes in the output.
     pub(super) pages: Pages,
+}
+
+/// Foretells where a body begins in the only output of a sink, so that its checksums are made while
+/// the one before it is still being written.
+#[derive(Debug, Default)]
+pub(super) struct Foresight(Mutex<Next>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    start: u64,
+    /// How often it was corrected.
+    corrections: u64,
+}
+
+/// Checksums of a body that begins where it was foretold.
+#[derive(Debug)]
+pub(super) struct Foretold {
+    sums: Sums,
+    at: Next,
+}
+
+impl Foresight {
+    /// The checksums of the body that comes behind the last one that was asked for.
+    pub(super) fn foretell(&self, body: &Body) -> Foretold {
+        let at = {
+            let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = *next;
+            next.start = next.start.wrapping_add(body.len as u64);
+            at
+        };
+        Foretold {
+            sums: sums(body, at.start),
+            at,
+        }
+    }
+
+    /// The checksums of a body that begins at `start`: as they were foretold, where that was right.
+    pub(super) fn sums(&self, foretold: Option<&Foretold>, body: &Body, start: u64) -> Sums {
+        let Some(foretold) = foretold else {
+            return sums(body, start);
+        };
+        if foretold.at.start == start {
+            return foretold.sums.clone();
+        }
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of those that are as wrong, the first one corrects what is still to come.
+        if next.corrections == foretold.at.corrections {
+            let difference = start.wrapping_sub(foretold.at.start);
+            next.start = next.start.wrapping_add(difference);
+            next.corrections += 1;
+        }
+        drop(next);
+        sums(body, start)
+    }
 }
 
 /// How far the checksums of a write's pages are apart, in bytes: about a hundredth of what is
@@ -118,6 +174,25 @@ mod tests {
         }
         let one = sums(&Body::of(&[b"a"]), 1023);
         assert_eq!((&one.prefixes[..], &one.pages.crcs[..]), (&[][..], &[][..]));
+    }
+
+    #[test]
+    fn what_is_foretold_wrong_is_corrected_once() {
+        let body = Body::of(&[&[7_u8; 3000]]);
+        let foresight = Foresight::default();
+        // While one is written the next is foretold. The output had 500 bytes, and is rotated.
+        let mut ahead = foresight.foretell(&body);
+        let mut right = Vec::new();
+        for start in [500, 3500, 6500, 9500, 0, 3000, 6000] {
+            let next = foresight.foretell(&body);
+
+            let found = foresight.sums(Some(&ahead), &body, start);
+
+            assert_eq!(found, sums(&body, start));
+            right.push(ahead.at.start == start);
+            ahead = next;
+        }
+        assert_eq!(right, [false, false, true, true, false, false, true]);
     }
 
     #[test]

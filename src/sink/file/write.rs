@@ -11,7 +11,6 @@ use twox_hash::XxHash3_64;
 
 use super::open::{Output, Outputs};
 use super::payload::{Payload, Write};
-use super::sums::sums;
 use super::{Fsync, Inner, recover};
 use crate::checkpoint::{HEAD_BYTES, HeadAfter, Intent, OutputId};
 use crate::sink::body::Body;
@@ -146,7 +145,8 @@ impl Inner {
     }
 
     fn intent(&self, outputs: &Outputs, output: &Output, start: u64, write: &Write) -> Intent {
-        let sums = sums(&write.body, start);
+        let foretold = write.foretold.as_ref();
+        let sums = self.foresight.sums(foretold, &write.body, start);
         Intent {
             sink: self.cx.name.to_string(),
             output: OutputId {
