@@ -211,6 +211,44 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_write_puts_only_its_own_cursors_in_doubt() {
+        let of_stream = |stream: &str, end| {
+            let Record::Intent(mut intent) = intent(end) else {
+                panic!("it is one")
+            };
+            intent.after[0].stream = stream.into();
+            intent.output.path = format!("/{stream}");
+            Record::Intent(intent)
+        };
+        let records = vec![
+            journal().remove(0).1,
+            Record::Synced { len: 1 },
+            of_stream("a", 10),
+            of_stream("b", 10),
+            of_stream("a", 20),
+            of_stream("b", 20),
+        ];
+
+        // The first write to /a is not there, and what came behind it is.
+        let is_there = |it: &Intent| (&*it.output.path, it.end) != ("/a", 10);
+        let (state, doubtful) = replay((1..).zip(records).collect(), "new", is_there);
+
+        let stands = |stream: &str| {
+            let known = state.stream("app", &StreamKey::new(stream));
+            known.map(|known| known.cursors.clone())
+        };
+        assert_eq!(stands("a"), None, "what came behind it is written again");
+        let at_20 = |it: &Vec<(_, Position)>| matches!(it[0].1, Position::File { offset: 20, .. });
+        assert!(stands("b").is_some_and(|it| at_20(&it)));
+        let unproved = state.unproved.iter();
+        let unproved: Vec<_> = unproved.map(|it| (&*it.output.path, it.end)).collect();
+        assert_eq!(
+            (unproved, doubtful.len()),
+            (vec![("/a", 10), ("/a", 20)], 1)
+        );
+    }
+
+    #[test]
     fn after_a_power_cut_an_intent_of_another_process_stands_for_itself() {
         let mut records = journal();
         records.truncate(5);

@@ -142,18 +142,8 @@ fn http_with_truncated_copies_loses_nothing_to_twenty_kills() {
 
 /// A config that copies `app.log` to `out.log`.
 fn file_to_file(dir: &Dir, fsync: &str) -> std::path::PathBuf {
-    dir.config(&format!(
-        r#"
-        [source.app]
-        path = "{{dir}}/app.log"
-
-        [sink.out]
-        path = "{{dir}}/out.log"
-        format = "raw"
-        fsync = "{fsync}"
-        batch = {{ lines = {BATCH_LINES}, linger = "5ms" }}
-        "#
-    ))
+    let batch = format!("batch = {{ lines = {BATCH_LINES}, linger = \"5ms\" }}");
+    dir.copy_config(&format!("fsync = \"{fsync}\"\n{batch}"))
 }
 
 /// Waits until `out.log` is as long as `expected`, ends the agent, and compares.

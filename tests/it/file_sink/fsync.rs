@@ -49,10 +49,7 @@ fn can_trace(test: &str) -> bool {
 impl Traced {
     fn start(sink: &str) -> Self {
         let dir = Dir::new();
-        let config = dir.config(&format!(
-            "[source.app]\npath = \"{{dir}}/app.log\"\n\n\
-             [sink.out]\npath = \"{{dir}}/out.log\"\nformat = \"raw\"\n{sink}\n"
-        ));
+        let config = dir.copy_config(sink);
         // The tracer is the grandchild: signals go to logweir, and it ends with it.
         let script = format!(
             "exec strace -D -f -y -s 64 -o '{}' -e trace=write,fdatasync,fsync,rename,renameat2 \"$@\"",

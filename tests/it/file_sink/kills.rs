@@ -63,16 +63,17 @@ fn finish(agent: Agent, wanted: usize, outputs: impl Fn() -> usize) {
     );
 }
 
-/// `app1.log` to `out.log` with `sink` beside the usual keys: the output, and what was put aside of
+/// `app.log` to `out.log` with `sink` beside the usual keys: the output, and what was put aside of
 /// it, are the input.
 #[track_caller]
 fn copy_trial(test: &str, sink: &str, rotation: Rotation) -> Dir {
     let dir = Dir::new();
-    let config = dir.config(&format!(
-        "[source.app]\npath = \"{{dir}}/app1.log\"\n\n[sink.out]\npath = \"{{dir}}/out.log\"\n\
-         format = \"raw\"\nbatch = {{ lines = 200, linger = \"5ms\" }}\n{sink}\n"
-    ));
-    let plan = plan(&dir, 1, rotation);
+    let batch = "batch = { lines = 200, linger = \"5ms\" }";
+    let config = dir.copy_config(&format!("{batch}\n{sink}"));
+    let plan = Plan {
+        path: dir.path("app.log"),
+        ..plan(&dir, 1, rotation)
+    };
 
     let agent = kill_in_a_loop(test, &dir, &config, &mut [plan.process()]);
     let input = plan.text();

@@ -79,6 +79,7 @@ fn a_truncated_output_goes_on_at_its_new_end() {
     wait_end(&dir.path("out.log"), b"four\n");
     expect_text(&dir.read("out.log"), b"four\n");
     // The output is shorter than the journal knows: nothing is made of that.
+    agent.wait_idle();
     agent.kill();
     File::create(dir.path("out.log"))
         .unwrap()
@@ -164,10 +165,7 @@ fn foreign_writer(dir: &Dir, n_lines: u64) -> std::thread::JoinHandle<()> {
 fn an_output_that_others_append_to_loses_nothing_of_either_through_kills() {
     let mut rng = Rng::printed("others append");
     let dir = Dir::new();
-    let config = dir.config(
-        "[source.app]\npath = \"{dir}/app.log\"\n\n[sink.out]\npath = \"{dir}/out.log\"\n\
-         format = \"raw\"\nbatch = { lines = 100, linger = \"2ms\" }\n",
-    );
+    let config = dir.copy_config("batch = { lines = 100, linger = \"2ms\" }");
     let plan = Plan {
         per_second: 3_000,
         torn: true,

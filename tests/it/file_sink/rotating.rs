@@ -7,11 +7,7 @@ use super::aside::{aside, wait_compressed, whole};
 #[test]
 fn outputs_are_rotated_by_time_compressed_and_the_oldest_deleted() {
     let dir = Dir::new();
-    let config = dir.config(
-        "[source.app]\npath = \"{dir}/app.log\"\n\n\
-         [sink.out]\npath = \"{dir}/out.log\"\nformat = \"raw\"\n\
-         rotate = { every = \"1s\", keep = 2, compress = true }\n",
-    );
+    let config = dir.copy_config("rotate = { every = \"1s\", keep = 2, compress = true }");
     let plan = Plan {
         per_second: 400,
         ..Plan::new(dir.path("app.log"), 2_400)
@@ -50,11 +46,8 @@ fn outputs_are_rotated_by_time_compressed_and_the_oldest_deleted() {
 fn what_is_kept_holds_for_the_files_of_earlier_runs() {
     let dir = Dir::new();
     let config = |keep| {
-        dir.config(&format!(
-            "[source.app]\npath = \"{{dir}}/app.log\"\n\n\
-             [sink.out]\npath = \"{{dir}}/out.log\"\nformat = \"raw\"\nbatch = {{ lines = 20 }}\n\
-             rotate = {{ size = \"4KiB\", keep = {keep} }}\n"
-        ))
+        let rotate = format!("rotate = {{ size = \"4KiB\", keep = {keep} }}");
+        dir.copy_config(&format!("batch = {{ lines = 20 }}\n{rotate}"))
     };
     let plan = Plan::new(dir.path("app.log"), 1_000);
     plan.write();

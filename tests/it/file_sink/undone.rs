@@ -20,7 +20,7 @@ use super::{last_line, wait_end};
 /// grow any more: the write behind that ends the process, as a kill would at that moment.
 #[track_caller]
 fn run_into_the_limit(dir: &Dir, blocks: u64, sink: &str) {
-    let config = config(dir, sink);
+    let config = dir.copy_config(sink);
     let script = format!(r#"ulimit -c 0; ulimit -f {blocks}; exec "$@""#);
     let args = ["run", "-c", config.to_str().unwrap()];
     let mut agent = Logweir::shell(dir, &script, args).start();
@@ -29,17 +29,10 @@ fn run_into_the_limit(dir: &Dir, blocks: u64, sink: &str) {
     assert_eq!(ended.code, 128 + 25, "SIGXFSZ: {}", ended.stderr);
 }
 
-fn config(dir: &Dir, sink: &str) -> std::path::PathBuf {
-    dir.config(&format!(
-        "[source.app]\npath = \"{{dir}}/app.log\"\n\n\
-         [sink.out]\npath = \"{{dir}}/out.log\"\nformat = \"raw\"\n{sink}\n"
-    ))
-}
-
 /// Starts without a limit, and compares the whole output.
 #[track_caller]
 fn expect_exact(dir: &Dir, sink: &str, before: &str, plan: &Plan) {
-    let agent = Logweir::run(dir, &config(dir, sink)).start();
+    let agent = Logweir::run(dir, &dir.copy_config(sink)).start();
     let text = plan.text();
     wait_end(&dir.path("out.log"), last_line(&text));
     agent.kill();

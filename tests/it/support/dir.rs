@@ -69,6 +69,15 @@ impl Dir {
         ))
     }
 
+    /// Writes an `agent.toml` that copies `app.log` to `out.log`, raw; `sink` is further keys of the
+    /// sink.
+    pub(crate) fn copy_config(&self, sink: &str) -> PathBuf {
+        self.config(&format!(
+            "[source.app]\npath = \"{{dir}}/app.log\"\n\n\
+             [sink.out]\npath = \"{{dir}}/out.log\"\nformat = \"raw\"\n{sink}\n"
+        ))
+    }
+
     /// Writes `agent.toml`: `toml` with `{dir}` replaced, and nothing else.
     pub(crate) fn bare_config(&self, toml: &str) -> PathBuf {
         let dir = self.0.path().to_str().expect("temporary paths are UTF-8");
