@@ -14,9 +14,28 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(40);
 /// `batch.lines` of every sink here.
 const BATCH_LINES: u64 = 200;
 
+/// Has `plan` written meanwhile, and kills the agent at least `kills` times, or never; it runs when
+/// everything is written. Returns how often it was killed as well.
+#[track_caller]
+pub(crate) fn run_through_kills(
+    dir: &Dir,
+    config: &Path,
+    plan: &Plan,
+    kills: u64,
+    rng: &mut Rng,
+) -> (Agent, u64) {
+    let writer = plan.process();
+    if kills > 0 {
+        return kill_in_a_loop(dir, config, writer, kills, rng);
+    }
+    let agent = Logweir::run(dir, config).start();
+    wait_writer(writer);
+    (agent, 0)
+}
+
 /// Starts and kills the agent at random times until `writer` has ended and it happened
 /// `kills_min` times; then starts it once more and leaves it running.
-pub(crate) fn kill_in_a_loop(
+fn kill_in_a_loop(
     dir: &Dir,
     config: &Path,
     mut writer: Child,
@@ -49,9 +68,15 @@ pub(crate) fn writer_plan(dir: &Dir, rotation: Rotation) -> Plan {
 /// File to HTTP through a quarter of faults; `kills` times killed, or never.
 #[track_caller]
 fn http_trial(test: &str, rotation: Rotation, kills: u64) {
+    faulty_trial(test, Faults::quarter, rotation, kills);
+}
+
+/// File to HTTP through faults; `kills` times killed, or never.
+#[track_caller]
+pub(crate) fn faulty_trial(test: &str, faults: fn(Rng) -> Faults, rotation: Rotation, kills: u64) {
     let mut rng = Rng::printed(test);
     let dir = Dir::new();
-    let collector = Collector::start(Settings::bulk(), Faults::quarter(rng.fork()));
+    let collector = Collector::start(Settings::bulk(), faults(rng.fork()));
     let config = dir.config(&format!(
         r#"
         [source.app]
@@ -67,14 +92,7 @@ fn http_trial(test: &str, rotation: Rotation, kills: u64) {
     ));
     let plan = writer_plan(&dir, rotation);
 
-    let writer = plan.process();
-    let (agent, kills) = if kills > 0 {
-        kill_in_a_loop(&dir, &config, writer, kills, &mut rng)
-    } else {
-        let agent = Logweir::run(&dir, &config).start();
-        wait_writer(writer);
-        (agent, 0)
-    };
+    let (agent, kills) = run_through_kills(&dir, &config, &plan, kills, &mut rng);
     collector.wait_lines(plan.writer, plan.n_lines, DRAIN);
     let ended = agent.stop();
 
@@ -90,7 +108,7 @@ fn http_trial(test: &str, rotation: Rotation, kills: u64) {
 }
 
 #[track_caller]
-pub(crate) fn wait_writer(mut writer: Child) {
+fn wait_writer(mut writer: Child) {
     let status = within("the end of the writer", DRAIN, || {
         writer.try_wait().expect("waits for a writer")
     });

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Trial;
 use super::refusals::dead_letters;
-use crate::crash::{DRAIN, kill_in_a_loop, wait_writer, writer_plan};
+use crate::crash::{DRAIN, run_through_kills, writer_plan};
 use crate::support::{
     Agent, Answer, Body, Collector, Delivery, Dir, Faults, Logweir, Oracle, PATIENCE, Reading,
     Request, Rng, Rotation, Script, Settings, line, within,
@@ -254,14 +254,7 @@ fn index_trial(test: &str, rotation: Rotation, kills: u64) {
     ));
     let plan = writer_plan(&dir, rotation);
 
-    let writer = plan.process();
-    let (agent, kills) = if kills > 0 {
-        kill_in_a_loop(&dir, &config, writer, kills, &mut rng)
-    } else {
-        let agent = Logweir::run(&dir, &config).start();
-        wait_writer(writer);
-        (agent, 0)
-    };
+    let (agent, kills) = run_through_kills(&dir, &config, &plan, kills, &mut rng);
     let arrived = || index.lock().unwrap().oracle.distinct(plan.writer);
     within("all documents", DRAIN, || {
         (arrived() >= plan.n_lines).then_some(())
