@@ -1,5 +1,5 @@
-//! Bodies before judges that others wrote: the official protobuf definitions, a strict reader of
-//! `_bulk`, and the rules of Loki.
+//! Bodies before judges: the official protobuf definitions and a model of OpenSearch, which others
+//! wrote, a strict reader of `_bulk`, and the rules of Loki.
 
 use serde_json::{Value, json};
 
@@ -124,10 +124,11 @@ fn otlp_is_what_the_official_definitions_decode() {
     }
 }
 
-#[test]
-fn a_bulk_is_read_by_a_strict_reader() {
+/// Sends a bulk to `path` of the judge, whose documents must be the lines.
+#[track_caller]
+fn bulk_is_read(test: &str, path: &str) {
     let keys = "format = \"elasticsearch\"\nindex = \"logs-app-default\"";
-    let Some(documents) = judged("bulk", "", keys, "document") else {
+    let Some(documents) = judged(test, path, keys, "document") else {
         return;
     };
     let mut ids: Vec<&Value> = Vec::new();
@@ -145,6 +146,17 @@ fn a_bulk_is_read_by_a_strict_reader() {
     ids.sort_by_key(|id| id.as_str());
     ids.dedup();
     assert_eq!(ids.len(), n_ids, "ids are unique");
+}
+
+#[test]
+fn a_bulk_is_read_by_a_strict_reader() {
+    bulk_is_read("bulk", "");
+}
+
+// The model answers as to a resend: 409 for each of its documents, which is "delivered".
+#[test]
+fn a_bulk_is_read_and_answered_by_a_model_of_opensearch() {
+    bulk_is_read("bulk, openmock", "/mock");
 }
 
 #[test]

@@ -18,9 +18,9 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/net");
 pub(crate) fn python(test: &str) -> Option<&'static str> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let program = "import aiohttp, opentelemetry.proto, sys, uvicorn, websockets; \
-                       print(sys.executable)";
-        let output = Command::new("python3").args(["-c", program]).output();
+        let packages = "aiohttp, openmock, opentelemetry.proto, uvicorn, websockets";
+        let program = format!("import {packages}, sys; print(sys.executable)");
+        let output = Command::new("python3").args(["-c", &program]).output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
     });
