@@ -9,6 +9,7 @@ mod formats;
 mod front;
 mod judges;
 mod probe;
+mod proxy;
 mod refusals;
 mod request;
 

@@ -8,10 +8,10 @@ pub(crate) mod peer;
 mod pipe;
 mod pressure;
 mod remote;
-mod server;
+pub(crate) mod server;
 mod sse;
 mod stream;
-mod tls;
+pub(crate) mod tls;
 mod websocket;
 
 use serde_json::Value;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 
 /// Where a server of threads listens; the threads end with their connections.
-pub(super) struct Server(u16);
+pub(crate) struct Server(u16);
 
 impl Server {
     /// Answers every connection by `answer` in a thread of its own.
@@ -36,7 +36,7 @@ impl Server {
         })
     }
 
-    pub(super) fn url(&self, scheme: &str, path: &str) -> String {
+    pub(crate) fn url(&self, scheme: &str, path: &str) -> String {
         format!("{scheme}://127.0.0.1:{}{path}", self.0)
     }
 }

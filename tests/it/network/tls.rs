@@ -13,10 +13,13 @@ use tokio_tungstenite::tungstenite;
 use super::server::Server;
 use crate::support::{Dir, Logweir};
 
-type Tls = StreamOwned<ServerConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 /// A server with a certificate of a CA that nobody knows, and the CA's certificate in a file.
-fn server(dir: &Dir, answer: impl Fn(Tls) + Clone + Send + 'static) -> (Server, PathBuf) {
+pub(crate) fn server(
+    dir: &Dir,
+    answer: impl Fn(Tls) + Clone + Send + 'static,
+) -> (Server, PathBuf) {
     let mut params = CertificateParams::new(Vec::new()).expect("makes parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("makes a key"))
@@ -42,8 +45,8 @@ fn server(dir: &Dir, answer: impl Fn(Tls) + Clone + Send + 'static) -> (Server, 
     (server, dir.path("ca.pem"))
 }
 
-/// Reads a request with its body; `None` where the client has gone.
-fn read_request(tls: &mut Tls) -> Option<String> {
+/// Reads a request: its head in small letters, and its body; `None` where the client has gone.
+pub(crate) fn read_request(tls: &mut Tls) -> Option<(String, String)> {
     let mut reader = BufReader::new(tls);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -56,7 +59,7 @@ fn read_request(tls: &mut Tls) -> Option<String> {
     let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).ok()?;
-    String::from_utf8(body).ok()
+    Some((head, String::from_utf8(body).ok()?))
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn a_collector_over_tls_gets_every_line() {
     let dir = Dir::new();
     let received = dir.path("received");
     let (collector, ca_file) = server(&dir, move |mut tls| {
-        while let Some(body) = read_request(&mut tls) {
+        while let Some((_, body)) = read_request(&mut tls) {
             let mut file = std::fs::File::options();
             let mut file = file
                 .append(true)
