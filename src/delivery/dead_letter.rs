@@ -1,9 +1,11 @@
-//! The dead-letter file: lines that a collector refuses for good, with status and reason.
+//! The dead-letter file: lines that a collector refuses for good, with status and reason. It is put
+//! aside when it is large; nothing of it is ever deleted, so when all of it is too large the sink
+//! pauses.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -11,15 +13,22 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::model::{Batch, LineSet};
+use crate::outputs::rotated;
 use crate::queue::Chunk;
 
-/// A dead-letter file holds at most this much; when it is full the sink pauses.
-const BYTES_MAX: u64 = 1 << 30;
+/// How large one file becomes, and it and those that were put aside together; a single batch may be
+/// larger.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    file_bytes: u64,
+    all_bytes: u64,
+}
 
 /// Appends refused lines as NDJSON. Opened at the first one.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     path: PathBuf,
+    limits: Limits,
     file: Arc<Mutex<Option<File>>>,
 }
 
@@ -50,14 +59,19 @@ pub(super) struct Refusal {
 impl DeadLetter {
     /// Names the file; its folder is created when it is first needed.
     pub fn new(path: PathBuf) -> Self {
+        let limits = Limits {
+            file_bytes: 64 << 20,
+            all_bytes: 1 << 30,
+        };
         Self {
             path,
+            limits,
             file: Arc::default(),
         }
     }
 
     /// The file.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -89,9 +103,12 @@ impl DeadLetter {
             _ => self.open()?,
         };
         let file = slot.insert(file);
-        let len = file.metadata()?.len();
-        if len + body.len() as u64 > BYTES_MAX {
-            return Err(io::Error::other("the file is full (1 GiB): move it away"));
+        let mut len = file.metadata()?.len();
+        let more = body.len() as u64;
+        if len > 0 && len + more > self.limits.file_bytes {
+            self.put_aside(len + more)?;
+            *file = self.open()?;
+            len = file.metadata()?.len();
         }
         // The lines' places move on only once they are safe here, power cuts included.
         let written = file.write_all(body).and_then(|()| file.sync_data());
@@ -100,6 +117,22 @@ impl DeadLetter {
             let _ = file.set_len(len);
         }
         written
+    }
+
+    /// Makes room for a new file, `bytes` being what this one and what comes now amount to.
+    fn put_aside(&self, bytes: u64) -> io::Result<()> {
+        let forms = |it: rotated::Rotated| [it.plain, it.compressed, it.unfinished];
+        let aside = rotated::list(&self.path)?.into_values().flat_map(forms);
+        let sizes = aside.flatten().filter_map(|path| path.metadata().ok());
+        let all_bytes = bytes + sizes.map(|it| it.len()).sum::<u64>();
+        if all_bytes > self.limits.all_bytes {
+            return Err(io::Error::other(format!(
+                "it and the files that were put aside beside it hold {} MiB, the most there may be: \
+                 move some of them away",
+                self.limits.all_bytes >> 20
+            )));
+        }
+        rotated::put_aside(&self.path).map(drop)
     }
 
     fn is_at_its_path(&self, file: &File) -> io::Result<bool> {
@@ -112,11 +145,15 @@ impl DeadLetter {
         if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
         }
-        OpenOptions::new()
+        let file = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o640)
-            .open(&self.path)
+            .open(&self.path)?;
+        // Without its name a new file is gone after a power cut.
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        File::open(dir.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(file)
     }
 }
 
@@ -169,5 +206,42 @@ mod tests {
             b"one\ntwo\n"
         );
         assert_eq!(std::fs::read(&path).unwrap(), b"three\n");
+    }
+
+    #[test]
+    fn a_large_file_is_put_aside_and_when_all_is_full_nothing_is_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.ndjson");
+        let limits = Limits {
+            file_bytes: 8,
+            all_bytes: 20,
+        };
+        let dead_letter = DeadLetter {
+            limits,
+            ..DeadLetter::new(path.clone())
+        };
+        let aside = || -> Vec<PathBuf> {
+            let found = rotated::list(&path).unwrap().into_values();
+            found.filter_map(|it| it.plain).collect()
+        };
+
+        for line in [b"one\n", b"two\n", b"3rd\n", b"4th\n", b"5th\n"] {
+            dead_letter.append(line).unwrap();
+        }
+        let full = dead_letter.append(b"a longer one\n").unwrap_err();
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let texts: Vec<String> = aside().iter().map(|it| text(it)).collect();
+        assert_eq!(texts, ["one\ntwo\n", "3rd\n4th\n"]);
+        assert_eq!(text(&path), "5th\n");
+        assert!(
+            full.to_string().contains("move some of them away"),
+            "{full}"
+        );
+
+        std::fs::remove_file(&aside()[0]).unwrap();
+        std::fs::remove_file(&aside()[0]).unwrap();
+        dead_letter.append(b"a longer one\n").unwrap();
+        assert_eq!(text(&aside()[0]), "5th\n");
+        assert_eq!(text(&path), "a longer one\n");
     }
 }

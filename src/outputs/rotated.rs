@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// What a file that is being compressed ends in.
 const UNFINISHED: &str = ".gz.new";
@@ -63,6 +65,33 @@ pub fn list(path: &Path) -> io::Result<BTreeMap<String, Rotated>> {
         }
     }
     Ok(found)
+}
+
+/// Renames a file to the next free name of its rotation, which is returned. One step of the file
+/// system.
+///
+/// # Errors
+/// Those of `rename(2)`, and where the folder cannot be listed.
+pub fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut last = list(path)?.pop_last().map(|(stamp, _)| stamp);
+    loop {
+        let stamp = next_stamp(Timestamp::now(), last.as_deref());
+        let aside = with_stamp(path, &stamp);
+        match rename_to_free(path, &aside) {
+            Err(Errno::EXIST) => last = Some(stamp),
+            renamed => return Ok(renamed.map(|()| aside)?),
+        }
+    }
+}
+
+fn rename_to_free(path: &Path, aside: &Path) -> Result<(), Errno> {
+    match renameat_with(CWD, path, CWD, aside, RenameFlags::NOREPLACE) {
+        // A file system that does not know the flag; the name was free a moment ago.
+        Err(Errno::INVAL | Errno::NOSYS) if aside.symlink_metadata().is_err() => {
+            rustix::fs::rename(path, aside)
+        }
+        renamed => renamed,
+    }
 }
 
 /// The path that a rotated file had while it was written; `None` where rotation made no such name.

@@ -5,12 +5,9 @@
 //! afterwards (compressed, deleted, moved to another disk), its lines count as written.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::open::{Output, Outputs};
@@ -90,29 +87,6 @@ impl Inner {
         if !output.is_at(&output.real) {
             return Err(io::Error::other("another file has its path"));
         }
-        rename_aside(&output.real)
-    }
-}
-
-/// Renames a file to the next free name of its rotation.
-fn rename_aside(path: &Path) -> io::Result<PathBuf> {
-    let mut last = rotated::list(path)?.pop_last().map(|(stamp, _)| stamp);
-    loop {
-        let stamp = rotated::next_stamp(Timestamp::now(), last.as_deref());
-        let aside = rotated::with_stamp(path, &stamp);
-        match rename_to_free(path, &aside) {
-            Err(Errno::EXIST) => last = Some(stamp),
-            renamed => return Ok(renamed.map(|()| aside)?),
-        }
-    }
-}
-
-fn rename_to_free(path: &Path, aside: &Path) -> Result<(), Errno> {
-    match renameat_with(CWD, path, CWD, aside, RenameFlags::NOREPLACE) {
-        // A file system that does not know the flag; the name was free a moment ago.
-        Err(Errno::INVAL | Errno::NOSYS) if aside.symlink_metadata().is_err() => {
-            rustix::fs::rename(path, aside)
-        }
-        renamed => renamed,
+        rotated::put_aside(&output.real)
     }
 }
