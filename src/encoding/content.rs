@@ -82,12 +82,17 @@ impl<'a> Content<'a> {
         let Content::Text(text) = *self else {
             return None;
         };
-        // Most lines that are not JSON are told apart by their first byte.
-        if !matches!(text.first(), Some(b'{' | b' ' | b'\t' | b'\n' | b'\r')) {
+        if !may_be_object(text) {
             return None;
         }
         let mut key = key;
         Some((text, scan::object(text, |place| key(&text[place]))?))
+    }
+
+    /// True where the content is text and, as its first byte tells, no JSON object. Most lines are.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Content::Text(text) if !may_be_object(text))
     }
 
     /// True where nothing but white space is there.
@@ -98,6 +103,12 @@ impl<'a> Content<'a> {
             Content::Binary(bytes) => bytes.is_empty(),
         }
     }
+}
+
+/// False where the first byte tells that the text is no JSON object.
+#[inline]
+fn may_be_object(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'{' | b' ' | b'\t' | b'\n' | b'\r'))
 }
 
 #[inline]
@@ -127,22 +138,6 @@ pub(super) fn append_pair(out: &mut Vec<u8>, before: &str, text: &str) {
 pub(super) fn append_member(out: &mut Vec<u8>, name: &str, value: &str) {
     append_pair(out, ",", name);
     append_pair(out, ":", value);
-}
-
-/// Appends a number in decimal digits.
-#[inline]
-pub(super) fn append_decimal(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// Appends a part of a valid JSON text with spaces for its line breaks, which can only be white space

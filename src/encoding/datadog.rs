@@ -2,7 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
-use super::content::{Validity, append_decimal, append_member, append_pair};
+use super::content::{Validity, append_member, append_pair};
+use super::decimal::append_decimal;
 use super::stamp::{advance, stamp};
 use super::{Origin, Piece, array};
 

@@ -10,7 +10,8 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use twox_hash::XxHash3_128;
 
-use super::content::{Content, Validity, append_decimal, append_one_line, append_pair};
+use super::content::{Content, Validity, append_one_line, append_pair};
+use super::decimal::append_decimal;
 use super::escape::escape;
 use super::json::labels;
 use super::reserved::unescape;

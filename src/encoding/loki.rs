@@ -5,7 +5,8 @@
 //!
 //! Pure: no I/O, no clock.
 
-use super::content::{Content, Validity, append_decimal, append_pair};
+use super::content::{Content, Validity, append_pair};
+use super::decimal::append_decimal;
 use super::{Line, Origin, Piece};
 
 /// Options of `format = "loki"`.

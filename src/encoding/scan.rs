@@ -142,16 +142,22 @@ fn word_end(text: &[u8], at: usize, word: &[u8]) -> Option<usize> {
 /// Index after the closing quote of the string whose first byte is at `at`.
 #[inline]
 fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        // Strings in log records are short, so words of eight and not long blocks.
-        while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let marks = special_marks(u64::from_le_bytes(*word));
-            if marks != 0 {
-                at += (marks.trailing_zeros() / 8) as usize;
-                break;
-            }
+    // Strings in log records are short, so words of eight and not long blocks.
+    while let Some(word) = word_at(text, at) {
+        let marks = special_marks(word);
+        if marks == 0 {
             at += 8;
+            continue;
         }
+        let index = marks.trailing_zeros() / 8;
+        at += index as usize;
+        match (word >> (8 * index)) as u8 {
+            b'"' => return Some(at + 1),
+            b'\\' => at = escape_end(text, at + 1)?,
+            _ => return None,
+        }
+    }
+    loop {
         match *text.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => at = escape_end(text, at + 1)?,
@@ -159,6 +165,13 @@ fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
             _ => at += 1,
         }
     }
+}
+
+/// The eight bytes at `at`, the first one lowest; `None` where there are fewer.
+#[inline]
+fn word_at(text: &[u8], at: usize) -> Option<u64> {
+    let word = text.get(at..)?.first_chunk::<8>()?;
+    Some(u64::from_le_bytes(*word))
 }
 
 /// Index after the escape whose letter is at `at`.
@@ -211,8 +224,28 @@ fn number_end(text: &[u8], mut at: usize) -> Option<usize> {
 #[inline]
 fn digits_end(text: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
+    while let Some(word) = word_at(text, at) {
+        let marks = not_digits(word);
+        if marks != 0 {
+            at += (marks.trailing_zeros() / 8) as usize;
+            return (at > start).then_some(at);
+        }
+        at += 8;
+    }
     while let Some(b'0'..=b'9') = text.get(at) {
         at += 1;
     }
     (at > start).then_some(at)
+}
+
+/// Marks the bytes of a little-endian word of valid UTF-8 that are no digits, each with one bit at
+/// least.
+#[inline]
+fn not_digits(word: u64) -> u64 {
+    const TENS: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const THREES: u64 = 0x3030_3030_3030_3030;
+    const SIXES: u64 = 0x0606_0606_0606_0606;
+    // A digit is 0x30 to 0x39: its upper half is 3, and stays so when 6 is added. No byte of UTF-8
+    // is above 0xf4, so nothing is carried over.
+    ((word & TENS) ^ THREES) | ((word.wrapping_add(SIXES) & TENS) ^ THREES)
 }

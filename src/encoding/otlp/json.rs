@@ -3,7 +3,8 @@
 
 use super::{IOSTREAM, OFFSET, PATH, Resource, SCOPE, TRUNCATED, VERSION};
 use crate::encoding::Piece;
-use crate::encoding::content::{Content, Validity, append_decimal, append_pair};
+use crate::encoding::content::{Content, Validity, append_pair};
+use crate::encoding::decimal::append_decimal;
 use crate::encoding::level::Level;
 
 pub(super) fn append(out: &mut Vec<u8>, resources: &[Resource]) {
