@@ -158,6 +158,21 @@ impl Sender {
         }
     }
 
+    /// Charges a read of `bytes` if there is room for it now; the reserved chunk is left alone.
+    pub fn try_charge(&self, bytes: usize) -> Option<Charge> {
+        let try_acquire = |budget: &Arc<Semaphore>, budget_bytes: usize| {
+            let permits = (bytes + CHUNK_OVERHEAD_BYTES).min(budget_bytes);
+            let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+            Arc::clone(budget).try_acquire_many_owned(permits).ok()
+        };
+        let own_share = match &self.share {
+            Some(share) => Some(try_acquire(&share.budget, share.budget_bytes)?),
+            None => None,
+        };
+        let shared = try_acquire(&self.budget, self.budget_bytes)?;
+        Some(Charge(shared, own_share))
+    }
+
     /// Queues a chunk.
     ///
     /// Not cancel safe: if dropped before it returns, the chunk is gone and its ledger broken.
@@ -229,6 +244,12 @@ mod tests {
         first.shrink_to(1000);
         assert!(one.charge(10_000).now_or_never().is_none());
         assert!(one.charge(5000).now_or_never().is_some());
+
+        let more = one.try_charge(5000).expect("there is room");
+        assert!(one.try_charge(5000).is_none());
+        drop((more, _reserved));
+        // Only the reserve is left of so much room.
+        assert!(one.try_charge(10_000).is_none());
     }
 
     #[tokio::test]

@@ -54,7 +54,8 @@ pub(super) fn encode<S: Sink>(
 ) -> impl Future<Output = (Job, S::Payload)> + Send + use<S> {
     /// Smaller batches are encoded in place: a hop to another thread costs 25 µs.
     const INLINE_BYTES_MAX: usize = 64 * 1024;
-    let (small, large) = if job.bytes() <= INLINE_BYTES_MAX {
+    let is_quick = shared.sink.hands_on() || job.bytes() <= INLINE_BYTES_MAX;
+    let (small, large) = if is_quick {
         let payload = shared.sink.encode(&job.batch, &job.part);
         (Some((job, payload)), None)
     } else {

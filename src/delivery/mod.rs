@@ -47,6 +47,11 @@ pub trait Sink: Send + Sync + 'static {
         payload: &Self::Payload,
     ) -> impl Future<Output = Result<(), SinkError>> + Send;
 
+    /// True where encoding is only handing on what is there: it needs no thread of its own.
+    fn hands_on(&self) -> bool {
+        false
+    }
+
     /// Lines of a payload that were cut because this sink takes no longer ones.
     fn n_cut(&self, _payload: &Self::Payload) -> u64 {
         0

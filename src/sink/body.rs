@@ -49,6 +49,11 @@ impl Bodies {
         self.encoder.is_raw()
     }
 
+    /// True where large chunks are shared as they are.
+    pub(super) fn hands_on(&self) -> bool {
+        self.is_raw() && self.encoder.line_bytes_max().is_none()
+    }
+
     /// Encodes a part of a batch. Large raw chunks are shared, never copied.
     pub(super) fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Body {
         let mut body = Body::default();

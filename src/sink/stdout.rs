@@ -72,6 +72,10 @@ impl Sink for StdoutSink {
         self.bodies.encode(batch, part)
     }
 
+    fn hands_on(&self) -> bool {
+        self.bodies.hands_on()
+    }
+
     fn n_cut(&self, body: &Body) -> u64 {
         body.cut
     }

@@ -140,6 +140,10 @@ impl Sink for HttpSink {
         Ok(())
     }
 
+    fn hands_on(&self) -> bool {
+        self.bodies.hands_on() && self.compressor.how() == Compression::None
+    }
+
     fn n_cut(&self, payload: &Payload) -> u64 {
         payload.cut
     }

@@ -1,7 +1,7 @@
 //! Pumping: moves lines of one file into one sink's queue until the file's end.
 //!
-//! The file is read in short hops on the blocking pool, one chunk a hop; room in the sink's budget
-//! is charged before the read. A pump that is dropped loses nothing: what it did not send is read
+//! The file is read in short hops on the blocking pool, one chunk a hop and a few hops a visit; room
+//! in the sink's budget is charged before the read. A pump that is dropped loses nothing: what it did not send is read
 //! again.
 
 use std::fs::File;
@@ -27,6 +27,10 @@ use crate::source::Outlet;
 use crate::source::quiet::{self, Patience, Quiet};
 use crate::source::refine::Refine;
 use crate::telemetry::SourceCounters;
+
+/// Reads of one visit to the blocking pool, of 256 KiB each, where a file has a backlog. A way there
+/// and back costs as much as such a read, and a visit stays below a millisecond.
+const HOPS_MAX: usize = 4;
 
 /// One sink's place in one file.
 #[derive(Debug)]
@@ -151,35 +155,37 @@ impl Pump {
 
     async fn read(&self, file: Arc<File>, cursor: &mut Cursor) -> Result<End, End> {
         let mut reading = self.reading(&file, cursor.place).await?;
+        // Most files are read to their end by the first hop.
+        let mut most = 1;
         loop {
             if cursor.ledger.is_broken() {
                 return Err(End::Broken);
             }
-            let charge = self.charge().await?;
-            let (place, handle) = (cursor.place, Arc::clone(&file));
-            let read = on_pool(move || {
-                let found = reading.hop(&handle, place)?;
-                Ok((found, reading, now_ns()))
-            });
-            let (found, rest, now) = read.await.map_err(End::Failed)?;
+            let charges = self.charges(most).await?;
+            most = HOPS_MAX;
+            let (place, handle, n_hops) = (cursor.place, Arc::clone(&file), charges.len());
+            let read = on_pool(move || Ok((reading.hops(&handle, place, n_hops), reading)));
+            let (hops, rest) = read.await.map_err(End::Failed)?;
             reading = rest;
-            let at_end = match found {
-                Hop::More => false,
-                Hop::Hole => {
-                    let part = self.behind_hole(&file).await?;
-                    self.forward(cursor, vec![part], (now, charge)).await?;
-                    reading = self.reading(&file, cursor.place).await?;
-                    false
+            for ((hop, now), charge) in hops.into_iter().zip(charges) {
+                let at_end = match hop.map_err(End::Failed)? {
+                    Hop::More => false,
+                    Hop::Hole => {
+                        let part = self.behind_hole(&file).await?;
+                        self.forward(cursor, vec![part], (now, charge)).await?;
+                        reading = self.reading(&file, cursor.place).await?;
+                        false
+                    }
+                    Hop::Changed(change) => return Err(End::Changed(change)),
+                    Hop::Lines { parts, at_end } => {
+                        self.forward(cursor, parts, (now, charge)).await?;
+                        at_end
+                    }
+                    Hop::End => true,
+                };
+                if at_end {
+                    return self.at_end(file, reading, cursor).await;
                 }
-                Hop::Changed(change) => return Err(End::Changed(change)),
-                Hop::Lines { parts, at_end } => {
-                    self.forward(cursor, parts, (now, charge)).await?;
-                    at_end
-                }
-                Hop::End => true,
-            };
-            if at_end {
-                return self.at_end(file, reading, cursor).await;
             }
         }
     }
@@ -204,6 +210,14 @@ impl Pump {
             limit: self.outlet.chunk_bytes,
             lines_max: self.outlet.chunk_lines,
         })
+    }
+
+    /// Room for one hop, waited for, and for up to `most` where there is room now.
+    async fn charges(&self, most: usize) -> Result<Vec<Charge>, End> {
+        let mut charges = vec![self.charge().await?];
+        let more = std::iter::from_fn(|| self.outlet.sender.try_charge(CHUNK_BYTES));
+        charges.extend(more.take(most - 1));
+        Ok(charges)
     }
 
     async fn charge(&self) -> Result<Charge, End> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::identity::{guard_at, read_guarded};
 pub(super) use super::place::Place;
+use super::pump::now_ns;
 use crate::framing::{Framer, Stamps, Taken};
 use crate::model::{GUARD_BYTES, Lines, guard_of};
 use crate::source::refine::Refine;
@@ -64,6 +65,34 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Hops until the file has nothing more to read now, `most` times at most; each with the time
+    /// after it. More than one only saves the way to another thread and back: what they find is
+    /// handed on one by one.
+    pub(super) fn hops(
+        &mut self,
+        file: &File,
+        mut place: Place,
+        most: usize,
+    ) -> Vec<(io::Result<Hop>, i64)> {
+        let mut hops = Vec::with_capacity(most);
+        while hops.len() < most {
+            let hop = self.hop(file, place);
+            let goes_on = match &hop {
+                Ok(Hop::Lines { parts, at_end }) => {
+                    place = parts.last().map_or(place, |(_, after)| *after);
+                    !at_end
+                }
+                Ok(Hop::More) => true,
+                Ok(Hop::Hole | Hop::End | Hop::Changed(_)) | Err(_) => false,
+            };
+            hops.push((hop, now_ns()));
+            if !goes_on {
+                break;
+            }
+        }
+        hops
+    }
+
     /// Reads once, checks that the file is still the same, and takes what is finished.
     ///
     /// # Errors
@@ -148,7 +177,7 @@ impl Reading {
         if self.refine.is_idle() {
             return parts;
         }
-        let now_ns = super::pump::now_ns();
+        let now_ns = now_ns();
         let refined = parts.into_iter().map(|(lines, place)| {
             let lines = lines.and_then(|lines| {
                 self.refine
