@@ -39,6 +39,8 @@ pub(super) struct Cursor {
     pub(super) ledger: Ledger,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     pub(super) next_time_ns: i64,
+    /// Tells equal times of its lines apart.
+    pub(super) stamps: Stamps,
     /// What is unfinished at its end.
     pub(super) quiet: Quiet,
 }
@@ -154,7 +156,7 @@ impl Pump {
     }
 
     async fn read(&self, file: Arc<File>, cursor: &mut Cursor) -> Result<End, End> {
-        let mut reading = self.reading(&file, cursor.place).await?;
+        let mut reading = self.reading(&file, cursor).await?;
         // Most files are read to their end by the first hop.
         let mut most = 1;
         loop {
@@ -167,13 +169,14 @@ impl Pump {
             let read = on_pool(move || Ok((reading.hops(&handle, place, n_hops), reading)));
             let (hops, rest) = read.await.map_err(End::Failed)?;
             reading = rest;
+            cursor.stamps = reading.stamps;
             for ((hop, now), charge) in hops.into_iter().zip(charges) {
                 let at_end = match hop.map_err(End::Failed)? {
                     Hop::More => false,
                     Hop::Hole => {
                         let part = self.behind_hole(&file).await?;
                         self.forward(cursor, vec![part], (now, charge)).await?;
-                        reading = self.reading(&file, cursor.place).await?;
+                        reading = self.reading(&file, cursor).await?;
                         false
                     }
                     Hop::Changed(change) => return Err(End::Changed(change)),
@@ -190,8 +193,9 @@ impl Pump {
         }
     }
 
-    async fn reading(&self, file: &Arc<File>, place: Place) -> Result<Reading, End> {
+    async fn reading(&self, file: &Arc<File>, cursor: &Cursor) -> Result<Reading, End> {
         let (file, charset) = (Arc::clone(file), self.rules.recording.charset);
+        let (place, stamps) = (cursor.place, cursor.stamps);
         let start = match charset {
             None => place.start(&file, None),
             Some(_) => on_pool(move || place.start(&file, charset)).await,
@@ -205,7 +209,7 @@ impl Pump {
         Ok(Reading {
             framer: Framer::new(self.pool.clone(), start, &self.rules.recording, limits),
             refine: self.rules.refine.clone(),
-            stamps: Stamps::default(),
+            stamps,
             counters: Arc::clone(&self.counters),
             limit: self.outlet.chunk_bytes,
             lines_max: self.outlet.chunk_lines,
@@ -268,6 +272,7 @@ impl Pump {
             });
             let (parts, rest, now) = taken.await.map_err(End::Failed)?;
             reading = rest;
+            cursor.stamps = reading.stamps;
             if parts.is_empty() && self.tail == LastLine::IsSent {
                 // Only the rest of a line that was cut.
                 return Ok(End::CaughtUp {

@@ -103,6 +103,31 @@ fn a_record_can_have_its_own_time() {
     assert_eq!(times("parse = \"json\"", json, 1)[0], expected[0]);
 }
 
+// Scenario: two equal lines of one second, written one after the other had been sent. Bug: each time
+// the file was read, its times were told apart anew, so both had the same one, and Loki, which takes
+// two such lines for one, dropped the second. Fix: a cursor remembers the last time it gave out.
+#[test]
+fn equal_lines_of_one_second_differ_in_time_however_late_the_second_comes() {
+    let dir = Dir::new();
+    let line = "2026-11-22T23:41:23Z again\n";
+    dir.write("app.log", line);
+    let agent = start(&dir, "time = \"leading\"", "json");
+    let wait_records = |count: usize| {
+        within("the records", PATIENCE, || {
+            let found = records(&dir);
+            (found.len() >= count).then_some(found)
+        })
+    };
+
+    wait_records(1);
+    dir.append("app.log", line);
+    let found = wait_records(2);
+
+    assert_eq!(found[0]["_time"], "2026-11-22T23:41:23.000000000Z");
+    assert_eq!(found[1]["_time"], "2026-11-22T23:41:23.000000001Z");
+    agent.kill();
+}
+
 #[test]
 fn an_unterminated_line_can_be_sent_sooner() {
     let dir = Dir::new();

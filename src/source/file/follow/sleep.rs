@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{FileSource, OPEN_MAX};
+use crate::framing::Stamps;
 use crate::model::{Ledger, Origin, StreamKey};
 use crate::source::Outlet;
 use crate::source::file::Follow;
@@ -120,6 +121,7 @@ impl FileSource {
                 place: *place,
                 ledger,
                 next_time_ns: 0,
+                stamps: Stamps::default(),
                 quiet: Quiet::default(),
             };
             Slot::new(cursor, now)
