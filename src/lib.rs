@@ -107,8 +107,9 @@
 //!   file can be truncated and have grown past the position between two looks.
 //! - **Streams have one reader for all sinks**, unlike files: each sink has its own ledger, and the
 //!   next piece is read when every sink has taken this one. An SSE event's id is the position of
-//!   what came with it. After a restart the stream goes on at the first sink's position; where
-//!   sinks stand at different ones it is said, because only the server knows which is the older.
+//!   what came with it, with the number of events so far: which of two ids is the older one only the
+//!   server knows. After a restart the stream goes on at the earliest place that a sink stands at, so
+//!   nothing is missing at any; the others get some lines twice, which is said.
 //! - **Where a stream stands is the source's own word**: an event's id, a second and how many lines of it
 //!   came (`source::stream`), a cursor with what tells an unchanged page and the last ids
 //!   (`source::poll`), a byte and the hash of what was before it (`source::range`). It goes along with

@@ -79,44 +79,35 @@ impl Fanout {
         }
     }
 
-    /// The token at which the stream goes on after a restart: the first sink's that has one.
-    pub(super) fn resume(&self) -> Option<Arc<str>> {
-        let tokens = || {
-            self.ways.iter().filter_map(|way| match &way.sent {
-                Position::Token { cursor, .. } if !cursor.is_empty() => Some((cursor, way)),
-                _ => None,
-            })
-        };
-        let (token, first) = tokens().next()?;
-        if let Some((other, way)) = tokens().find(|(other, _)| *other != token) {
-            // Which of two tokens is the older one only the server knows.
-            warn!(
-                source = %self.origin.source, resume = %token, sink = %first.outlet.sink,
-                other = %other, other_sink = %way.outlet.sink,
-                "sinks stand at different places of this stream: it is resumed at the first"
-            );
-        }
-        Some(Arc::clone(token))
-    }
-
-    /// The place at which the stream goes on after a restart where `age` tells which of two is the
-    /// older one: nothing is missing at any sink then, and some lines may come twice.
-    pub(super) fn resume_earliest<K: Ord>(
+    /// The token at which the stream goes on after a restart, and how many lines were taken by then:
+    /// the earliest that a sink stands at. Nothing is missing at any sink then, and what the others had
+    /// already comes to them twice. A sink that is new to the stream gets what comes from now on.
+    ///
+    /// `age` tells which of two tokens is the older one; between equals the number of lines does, which
+    /// may have gone round.
+    pub(super) fn resume<K: Ord>(
         &self,
         age: impl Fn(&str) -> Option<K>,
     ) -> Option<(Arc<str>, u32)> {
         let mut places = Vec::new();
         for way in &self.ways {
-            match &way.sent {
-                Position::Token { cursor, skip } => places.push((age(cursor)?, *skip, cursor)),
-                // A sink that is new to the stream gets what comes from now on.
-                _ => continue,
+            if let Position::Token { cursor, skip } = &way.sent {
+                places.push((age(cursor)?, *skip, cursor, &way.outlet.sink));
             }
         }
-        let (_, skip, cursor) = places
-            .into_iter()
-            .min_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)))?;
-        Some((Arc::clone(cursor), skip))
+        let earliest = places.iter().min_by(|a, b| {
+            let lines = a.1.wrapping_sub(b.1).cast_signed();
+            a.0.cmp(&b.0).then(lines.cmp(&0))
+        })?;
+        let (_, skip, token, sink) = earliest;
+        if let Some((_, _, other, other_sink)) = places.iter().find(|it| it.2 != *token) {
+            warn!(
+                source = %self.origin.source, resume = %token, %sink, %other, %other_sink,
+                "sinks stand at different places of this stream: it is resumed at the earlier one, \
+                 and the other sink gets some lines twice"
+            );
+        }
+        Some((Arc::clone(token), *skip))
     }
 
     /// Notes that lines came again and were passed over.

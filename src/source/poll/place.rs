@@ -24,9 +24,16 @@ pub(super) struct Place {
     pub(super) cursor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unchanged: Option<Unchanged>,
+    /// Records so far, over all runs: tells which of two places is the older one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) n_records: u64,
     /// The hashes of the last ids, sixteen digits each.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     ids: String,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// How a server is asked whether a page is still as it was.
@@ -49,6 +56,11 @@ impl Place {
     /// Reads a saved place; what cannot be read is none.
     pub(super) fn read(token: &str) -> Self {
         serde_json::from_str(token).unwrap_or_default()
+    }
+
+    /// True where there is nothing to go on from.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.cursor.is_none() && self.unchanged.is_none() && self.ids.is_empty()
     }
 
     pub(super) fn position(&self) -> Position {

@@ -49,8 +49,8 @@ impl Target {
         cx: &SourceContext,
     ) -> Self {
         let fanout = Fanout::new(common, stream, cx);
-        let place = fanout.resume().map(|token| Place::read(&token));
-        let place = place.unwrap_or_default();
+        let place = fanout.resume(|token| Some(Place::read(token).n_records));
+        let place = place.map_or_else(Place::default, |(token, _)| Place::read(&token));
         Self {
             home,
             fanout,
@@ -150,6 +150,7 @@ impl Target {
                 is_moved,
             };
             let again = (self.first_url(config), self.place.cursor.as_deref());
+            self.place.n_records += found.len() as u64;
             let is_first = round.is_first();
             let step = round.step(config, &said, again);
             if step != Step::Page
@@ -290,8 +291,7 @@ impl Target {
     }
 
     fn position(&self, config: &PollConfig) -> Position {
-        let nothing = self.place == Place::default() && config.cursor.is_none();
-        if nothing {
+        if self.place.is_nowhere() && config.cursor.is_none() {
             return Position::Live;
         }
         self.place.position()

@@ -115,11 +115,13 @@ async fn the_cursor_goes_on_where_the_checkpoint_stands_and_with_the_last_part()
         stream: StreamKey::new(format!("http://{address}/logs")),
         sink: "out".into(),
     };
-    let place = |id: u32| Position::Token {
-        cursor: format!("{{\"cursor\":\"{id}\"}}").into(),
+    let token = |cursor: &str| Position::Token {
+        cursor: cursor.into(),
         skip: 0,
     };
-    let cursors: Vec<CursorRecord> = to_record(&key, &place(41)).into_iter().collect();
+    let before = token(r#"{"cursor":"41"}"#);
+    let after = token(r#"{"cursor":"241","n_records":200}"#);
+    let cursors: Vec<CursorRecord> = to_record(&key, &before).into_iter().collect();
     checkpoints.register(Vec::new(), cursors).unwrap();
     let config = PollConfig {
         cursor: since("/-1/id"),
@@ -139,8 +141,8 @@ async fn the_cursor_goes_on_where_the_checkpoint_stands_and_with_the_last_part()
         while count < 200 {
             let chunk = within(seen.receiver.recv()).await.unwrap();
             count += chunk.lines.count();
-            let expected = if count == 200 { place(241) } else { place(41) };
-            assert_eq!(chunk.ack.end(), &expected, "after {count} records");
+            let expected = if count == 200 { &after } else { &before };
+            assert_eq!(chunk.ack.end(), expected, "after {count} records");
             let _ = chunk.ack.settle();
         }
         answer(asks(&listener, "/logs?since=241").await, "200 OK", "[]").await;
@@ -264,7 +266,7 @@ async fn where_the_newest_comes_first_the_cursor_moves_at_the_end_of_a_round() {
         assert_eq!(
             chunk.ack.end(),
             &Position::Token {
-                cursor: "{}".into(),
+                cursor: r#"{"n_records":2}"#.into(),
                 skip: 0
             }
         );
@@ -277,7 +279,7 @@ async fn where_the_newest_comes_first_the_cursor_moves_at_the_end_of_a_round() {
         .await;
         let chunk = within(seen.receiver.recv()).await.unwrap();
         let place = Position::Token {
-            cursor: r#"{"cursor":"9"}"#.into(),
+            cursor: r#"{"cursor":"9","n_records":3}"#.into(),
             skip: 0,
         };
         assert_eq!(chunk.ack.end(), &place);

@@ -63,7 +63,7 @@ impl Tail {
         let stream = StreamKey::new(shown_url(url.as_str()));
         let fanout = Fanout::new(common, stream, cx);
         let offset_of = |token: &str| Place::read(token).map(|place| place.offset);
-        let place = fanout.resume_earliest(offset_of);
+        let place = fanout.resume(offset_of);
         let place = place.and_then(|(token, _)| Place::read(&token));
         Self {
             url,

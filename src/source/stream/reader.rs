@@ -53,6 +53,8 @@ enum Place {
         last: Option<Arc<str>>,
         /// True where the server has ever given an id.
         has_ids: bool,
+        /// Events so far, over all runs: the same event has the same number when it comes again.
+        n_events: u32,
     },
     /// At a time.
     Time(Box<Replay>),
@@ -64,14 +66,19 @@ impl Reader {
         let fanout = Fanout::new(common, stream, cx);
         let place = match &config.resume {
             Some(rule) => {
-                let place = fanout.resume_earliest(second_of);
+                let place = fanout.resume(second_of);
                 let is_docker = config.framing == Framing::Docker;
                 Place::Time(Box::new(Replay::new(rule.clone(), is_docker, place)))
             }
             None => {
-                let last = fanout.resume();
-                let has_ids = last.is_some();
-                Place::Id { last, has_ids }
+                // Which of two ids is the older one only the server knows: events are counted.
+                let place = fanout.resume(|_| Some(()));
+                let (last, n_events) = place.unzip();
+                Place::Id {
+                    has_ids: last.is_some(),
+                    last,
+                    n_events: n_events.unwrap_or(0),
+                }
             }
         };
         Self {
@@ -218,7 +225,8 @@ impl Reader {
                 None => Ok(()),
             };
         }
-        let position = self.behind(events.last_id);
+        let n_events = events.lines.as_ref().map_or(0, Lines::count);
+        let position = self.behind(events.last_id, n_events);
         match events.lines {
             Some(lines) => self.fanout.push(lines, position).await?,
             None => self.fanout.pass(&position),
@@ -227,17 +235,25 @@ impl Reader {
     }
 
     /// Where an event stream stands behind this id. An id that was taken back is an empty one.
-    fn behind(&mut self, id: Option<Arc<str>>) -> Position {
-        let Place::Id { last, has_ids } = &mut self.place else {
+    fn behind(&mut self, id: Option<Arc<str>>, n_new: u32) -> Position {
+        let Place::Id {
+            last,
+            has_ids,
+            n_events,
+        } = &mut self.place
+        else {
             return Position::Live;
         };
         *last = id;
+        *n_events = n_events.wrapping_add(n_new);
         *has_ids |= last.is_some();
         if !*has_ids {
             return Position::Live;
         }
-        let cursor = last.clone().unwrap_or_default();
-        Position::Token { cursor, skip: 0 }
+        Position::Token {
+            cursor: last.clone().unwrap_or_default(),
+            skip: *n_events,
+        }
     }
 
     /// Sends a line that the end of the response left without its newline. An event that was torn

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::peer::{Peer, Port, python};
 use super::{logged, records};
-use crate::support::{Dir, Logweir, PATIENCE, Rng, pass, within};
+use crate::support::{Collector, Dir, Logweir, PATIENCE, Rng, pass, within};
 
 /// aiohttp and uvicorn.
 const SCRIPTS: [&str; 2] = ["sse.py", "asgi.py"];
@@ -181,4 +181,62 @@ fn nothing_is_missing_with_ids_however_often_logweir_is_killed() {
         all.len() - arrived.len()
     );
     assert!(resumed >= 1, "nothing was resumed: {connects:?}");
+}
+
+#[test]
+fn nothing_is_missing_at_either_sink_where_one_is_behind_the_other() {
+    let Some(python) = python("sse, two sinks") else {
+        return;
+    };
+    let (dir, port) = (Dir::new(), Port::new());
+    let collector = Collector::willing();
+    let config = dir.config(&format!(
+        r#"
+        [source]
+        feed = "http://127.0.0.1:{}/events"
+
+        [sink.archive]
+        path = "{{dir}}/out.log"
+
+        [sink.collector]
+        url = "{}"
+        batch = {{ linger = "1ms" }}
+        "#,
+        port.number(),
+        collector.url("/")
+    ));
+    let _peer = Peer::start(python, SCRIPTS[0], &port, &dir, &["ids", PER_SECOND]);
+    let agent = Logweir::run(&dir, &config).start();
+    within("events at both", PATIENCE, || {
+        (collector.n_requests() > 0 && dir.size("out.log") > 0).then_some(())
+    });
+    collector.hold();
+    let before = dir.size("out.log");
+    within("events at one", PATIENCE, || {
+        (dir.size("out.log") > before + 10_000).then_some(())
+    });
+    agent.kill();
+
+    collector.release();
+    let agent = Logweir::run(&dir, &config).start();
+    let at_collector =
+        || -> BTreeSet<u64> { numbers(&collector.stored_bytes()).into_iter().collect() };
+    let last = numbers(&dir.read("out.log")).into_iter().max();
+    within("the last events", PATIENCE, || {
+        (at_collector().last() > last.as_ref()).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let at_archive: BTreeSet<u64> = numbers(&dir.read("out.log")).into_iter().collect();
+    for (sink, arrived) in [("archive", at_archive), ("collector", at_collector())] {
+        let last = *arrived.last().expect("events");
+        let missing: Vec<u64> = (0..=last).filter(|it| !arrived.contains(it)).collect();
+        assert!(missing.is_empty(), "{sink}: missing {missing:?} of {last}");
+    }
+    assert!(
+        ended.stderr.contains("resumed at the earlier one"),
+        "{}",
+        ended.stderr
+    );
 }
