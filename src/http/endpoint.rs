@@ -169,14 +169,24 @@ impl Endpoint {
         } else {
             self.client.clone()
         };
-        let mut request = client
-            .request(ask.method.clone(), ask.url.clone())
-            .headers(ask.headers.clone())
-            .headers(private);
-        if let Some(body) = &ask.body {
-            request = request.body(body.clone());
-        }
-        request.send().await.map_err(|error| {
+        let send = || {
+            let mut request = client
+                .request(ask.method.clone(), ask.url.clone())
+                .headers(ask.headers.clone())
+                .headers(private.clone());
+            if let Some(body) = &ask.body {
+                request = request.body(body.clone());
+            }
+            request.send()
+        };
+        let first = send().await;
+        let sent = match first {
+            // A server may close an idle connection while a question is on its way to it (RFC 9112
+            // §9.3.1). That is no trouble: what changes nothing there is asked again at once.
+            Err(error) if ask.method.is_safe() && was_closed(&error) => send().await,
+            sent => sent,
+        };
+        sent.map_err(|error| {
             let cause = root_cause(&error);
             if error.is_connect() {
                 Trouble::passing(format!("cannot connect: {cause}"))
@@ -194,6 +204,30 @@ impl Endpoint {
             .map_err(|error| Trouble::lasting(error.to_string()))?;
         Ok(self.encrypted.get_or_init(|| made).clone())
     }
+}
+
+/// True where a connection ended without an answer.
+fn was_closed(error: &reqwest::Error) -> bool {
+    if error.is_connect() || error.is_timeout() {
+        return false;
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<hyper::Error>()
+            && (cause.is_incomplete_message() || cause.is_closed() || cause.is_canceled())
+        {
+            return true;
+        }
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+            return matches!(
+                cause.kind(),
+                ConnectionReset | BrokenPipe | ConnectionAborted
+            );
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// A URL as configured.

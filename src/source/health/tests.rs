@@ -1,6 +1,7 @@
 //! Checks over real sockets.
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -71,6 +72,33 @@ async fn a_line_comes_first_and_with_each_change() {
     assert_eq!(targets[0].name(), format!("http://{address}/health"));
     assert_eq!((targets[0].checks.get(), targets[0].failures.get()), (6, 2));
     assert_eq!(seen.first_attempt.await, Ok(Ok(())));
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_the_server_closes_is_no_failure() {
+    let (listener, address) = listen().await;
+    let (source, mut seen) = checked(HealthConfig {
+        emit: Emit::All,
+        ..at(&[&address])
+    });
+    let good = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    beside(source, async {
+        for _ in 0..3 {
+            let (mut server, _) = accept(&listener).await;
+            write(&mut server, good).await;
+            assert_eq!(outcome(&mut seen).await["healthy"], true);
+            // The next question comes over the same connection, and is not answered.
+            within(server.read_u8()).await.unwrap();
+            drop(server);
+        }
+        let (mut server, _) = accept(&listener).await;
+        write(&mut server, good).await;
+        assert_eq!(outcome(&mut seen).await["healthy"], true);
+    })
+    .await;
+    let targets = seen.counters.targets.get().unwrap();
+    assert_eq!(targets[0].failures.get(), 0);
 }
 
 #[tokio::test]
