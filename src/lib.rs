@@ -118,8 +118,12 @@
 //! - **Many URLs are one task** (`source::poll`, `source::health`): each is a future of its own, so one
 //!   that hangs delays no other; a permit per request bounds what is in flight, and of answers above
 //!   64 KiB only two are in memory.
-//! - **Finite inputs run in order** ([`agent::Turns::InOrder`]): `tail --no-follow a b` is like
-//!   `cat a b`, and deterministic.
+//! - **Merging by time happens in the queue** ([`queue::Order`]), between the sources and the batch:
+//!   a chunk is let go in parts, whose acks together settle it. A source says itself when it is
+//!   behind ([`queue::Behind`]): only then is it waited for without a window. The lines' own times
+//!   decide; what they are called outside stays as it is.
+//! - **Finite inputs are deterministic** ([`agent::Inputs::Finite`]): merged strictly by time, or one
+//!   after the other, so that `tail --no-follow --order off a b` is like `cat a b`.
 //! - **Sources report their first attempt** ([`source::SourceContext::first_attempt`]), once: so
 //!   `tail` ends with an error where nothing at all can be read, and otherwise tries for ever.
 //! - **The process ends in phases**: sources stop, back-off is cut short and each delivery makes

@@ -216,6 +216,12 @@ mod tests {
                 },
                 "- a ended: end of input",
             ),
+            (
+                Note::Hint {
+                    text: "the clock of the server differs",
+                },
+                "! a the clock of the server differs",
+            ),
         ];
         for (note, shown) in cases {
             let note = Shown {

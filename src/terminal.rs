@@ -25,7 +25,26 @@ static WAITING: AtomicBool = AtomicBool::new(false);
 
 /// Writes one line to stderr at once. If that is closed, there is nobody to tell.
 pub fn say(line: &str) {
-    write(format!("{line}\n").as_bytes());
+    write(format!("{}\n", without_codes(line)).as_bytes());
+}
+
+/// The line without the numbers that Rust puts behind what the system said: `(os error 2)`.
+fn without_codes(line: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut parts = line.split(BEFORE);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((code, rest)) if code.bytes().all(|byte| byte.is_ascii_digit()) => {
+                plain.push_str(rest);
+            }
+            _ => {
+                plain.push_str(BEFORE);
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
 }
 
 /// Writes a note about a source, `+ orders connected`; on a terminal its sign is coloured.
@@ -126,4 +145,17 @@ fn shown() -> MutexGuard<'static, String> {
 
 fn write_all(bytes: &[u8]) {
     let _ = io::stderr().lock().write_all(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_not_told_numbers_of_errors() {
+        assert_eq!(
+            without_codes("a: No such file (os error 2); b: (os error x) Denied (os error 13)"),
+            "a: No such file; b: (os error x) Denied"
+        );
+    }
 }

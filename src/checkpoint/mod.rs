@@ -100,6 +100,15 @@ impl Checkpoints {
         }
     }
 
+    /// Opens one file that holds positions, under a lock beside it. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] where it cannot be written, holds something else, or another process uses it.
+    pub fn open_file(path: &Path) -> Result<Self, OpenError> {
+        let store = Store::open_file(path)?;
+        Ok(Self::with(Some(Mutex::new(store)), None))
+    }
+
     /// Checkpoints that remember nothing.
     pub fn none() -> Self {
         Self::with(None, None)

@@ -24,6 +24,8 @@ enum Trouble {
         /// Who holds it, as far as the lock file says.
         holder: String,
     },
+    /// The one file of an ad-hoc run cannot be used.
+    CursorFile { reason: String },
     /// The journal cannot be read or written.
     Journal {
         attempt: &'static str,
@@ -58,6 +60,14 @@ impl OpenError {
         }
     }
 
+    /// Why the one file of an ad-hoc run cannot be used.
+    pub(super) fn cursor_file(path: &Path, reason: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            trouble: Trouble::CursorFile { reason },
+        }
+    }
+
     /// True where there is no room: it may be there the next time.
     pub fn is_full_disk(&self) -> bool {
         self.cause().is_some_and(|it| is_full(it.kind()))
@@ -66,7 +76,7 @@ impl OpenError {
     fn cause(&self) -> Option<&io::Error> {
         match &self.trouble {
             Trouble::Directory { cause, .. } | Trouble::Journal { cause, .. } => Some(cause),
-            Trouble::Locked { .. } => None,
+            Trouble::Locked { .. } | Trouble::CursorFile { .. } => None,
         }
     }
 }
@@ -87,6 +97,7 @@ impl fmt::Display for OpenError {
             Trouble::Journal { attempt, cause } => {
                 write!(f, "checkpoint journal {path}: cannot {attempt}: {cause}")?;
             }
+            Trouble::CursorFile { reason } => write!(f, "cursor file {path}: {reason}")?,
             Trouble::Locked { holder } => write!(
                 f,
                 "state directory {path}: in use by another logweir ({holder}): stop that one, or \

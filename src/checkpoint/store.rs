@@ -70,15 +70,45 @@ impl Store {
             .mode(0o750)
             .create(dir)
             .map_err(OpenError::directory(dir, "be made"))?;
-        let lock = take_lock(dir)?;
+        let lock = take_lock(&dir.join("lock"), &OpenError::directory(dir, "be locked"))?;
+        let lock = lock.map_err(|holder| OpenError::locked(dir, holder))?;
         let path = dir.join("journal");
         let opened = open_journal(&path, lock.was_used);
         if opened.is_err() && !lock.was_used {
             // Nothing was remembered here yet, and the next start need not wonder where it is.
             let _ = lock.file.set_len(0);
         }
-        let (state, journal) = opened?;
-        Ok(Self {
+        Ok(Self::new(path, opened?, lock))
+    }
+
+    /// Opens one file as the journal; beside it lies a hidden lock. A file that holds something else
+    /// is left alone.
+    pub(super) fn open_file(path: &Path) -> Result<Self, OpenError> {
+        let refused = |reason: String| OpenError::cursor_file(path, reason);
+        let system = |error: io::Error| refused(error.to_string());
+        let mut start = Vec::new();
+        match File::open(path) {
+            Ok(file) => {
+                let header = journal::HEADER.len() as u64;
+                file.take(header).read_to_end(&mut start).map_err(system)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(system(error)),
+        }
+        if !start.is_empty() && start != journal::HEADER.as_bytes() {
+            return Err(refused(
+                "it holds something else than positions; name another one, or remove it".to_owned(),
+            ));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let lock = take_lock(&path.with_file_name(format!(".{name}.lock")), &system)?;
+        let lock = lock.map_err(|holder| refused(format!("another logweir uses it ({holder})")))?;
+        // Whoever removes it wants to begin anew.
+        Ok(Self::new(path.to_owned(), open_journal(path, false)?, lock))
+    }
+
+    fn new(path: PathBuf, (state, journal): (State, Journal), lock: Lock) -> Self {
+        Self {
             path,
             file: journal.file,
             len: journal.len,
@@ -87,7 +117,7 @@ impl Store {
             state,
             unsynced: true,
             _lock: lock.file,
-        })
+        }
     }
 
     /// Appends records and takes them into the state. After an error nothing was appended.
@@ -171,9 +201,11 @@ struct Lock {
     was_used: bool,
 }
 
-/// Takes the directory's lock, or says who holds it.
-fn take_lock(dir: &Path) -> Result<Lock, OpenError> {
-    let in_dir = OpenError::directory(dir, "be locked");
+/// Takes a lock, or gives back what it says about who holds it.
+fn take_lock(
+    path: &Path,
+    trouble: &dyn Fn(io::Error) -> OpenError,
+) -> Result<Result<Lock, String>, OpenError> {
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -181,23 +213,22 @@ fn take_lock(dir: &Path) -> Result<Lock, OpenError> {
         .create(true)
         .truncate(false)
         .mode(0o640);
-    let mut file = options.open(dir.join("lock")).map_err(&in_dir)?;
+    let mut file = options.open(path).map_err(trouble)?;
     let taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
     let mut holder = String::new();
     let _ = file.read_to_string(&mut holder);
     match taken {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            let holder = holder.trim().to_owned();
-            return Err(OpenError::locked(dir, holder));
+            return Ok(Err(holder.trim().to_owned()));
         }
-        Err(error) => return Err(in_dir(error.into())),
+        Err(error) => return Err(trouble(error.into())),
     }
     let was_used = !holder.is_empty();
     let note = format!("pid {}\n", std::process::id());
-    file.set_len(0).map_err(&in_dir)?;
-    file.write_all_at(note.as_bytes(), 0).map_err(&in_dir)?;
-    Ok(Lock { file, was_used })
+    file.set_len(0).map_err(trouble)?;
+    file.write_all_at(note.as_bytes(), 0).map_err(trouble)?;
+    Ok(Ok(Lock { file, was_used }))
 }
 
 /// A journal that is open to be appended to.

@@ -1,8 +1,11 @@
 //! The command line: definitions, one file per command, and exit codes.
 
 mod check;
+mod completions;
+mod config;
 mod connect;
 mod demo;
+mod man;
 mod network;
 mod output;
 mod run;
@@ -10,30 +13,33 @@ mod show;
 mod signals;
 mod tail;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Color, References};
 
-/// Merges logs from many places and never loses a line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "logweir",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
-#[command(after_help = "Examples:
-  logweir tail /var/log/nginx/*.log             follow files, merged
+const EXAMPLES: &str = "Examples:
+  logweir tail /var/log/nginx/*.log             follow files, merged by time
   logweir tail app.log | jq -r ._msg            JSON lines in a pipe
-  logweir tail --no-follow -n all -o raw a.log  like cat
   logweir tail https://host/stream wss://host/feed    live streams
   some-command | logweir tail - app.log         standard input, too
   logweir demo                                  see it work, with nothing to set up
+  logweir check -c agent.toml                   is this configuration good?
   logweir run -c agent.toml                     the service
-  logweir check -c agent.toml                   is this configuration good?")]
+";
+
+/// Examples come before the flags.
+const TEMPLATE: &str = "{about-with-newline}
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}";
+
+/// Merges logs from many places and never loses a line.
+#[derive(Debug, Parser)]
+#[command(name = "logweir", version, max_term_width = 100, before_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -42,13 +48,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Follow sources and merge them to stdout: no configuration, no state
-    Tail(tail::TailArgs),
+    Tail(Box<tail::TailArgs>),
     /// Run as a service, as the configuration says
     Run(run::RunArgs),
     /// Check a configuration and report every error in it
     Check(CheckArgs),
+    /// Show the configuration that is in force, its defaults or its schema
+    Config(config::ShowArgs),
     /// Show it all on this machine: 5 HTTP streams, 2 WebSockets and 1 growing file, merged
     Demo(demo::DemoArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page: logweir(1), or agent.toml(5) for the configuration
+    Man(man::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,7 +85,8 @@ struct ConfigArgs {
         short = 'c',
         long = "config",
         value_name = "FILE",
-        env = "LOGWEIR_CONFIG"
+        env = "LOGWEIR_CONFIG",
+        hide_env_values = true
     )]
     path: Option<PathBuf>,
 }
@@ -93,12 +106,16 @@ enum ColorChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Ok = 0,
+    /// A source failed for good, and nothing less than all was wanted.
+    SourceFailed = 1,
     /// The command line makes no sense (`EX_USAGE`).
     Usage = 64,
     /// Every source failed its first attempt (`EX_UNAVAILABLE`).
     Unavailable = 69,
     /// Output cannot be written (`EX_IOERR`).
     Output = 74,
+    /// Every source was refused: a token, a permission (`EX_NOPERM`).
+    Refused = 77,
     /// The configuration cannot be used (`EX_CONFIG`).
     Config = 78,
     /// Ended by SIGINT.
@@ -113,9 +130,16 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The whole command line, for the parser and for what is made of its definitions.
+fn command() -> clap::Command {
+    let command = Cli::command().help_template(TEMPLATE);
+    command.mut_subcommands(|it| it.help_template(TEMPLATE).disable_version_flag(true))
+}
+
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(refused) => {
             // Help and version go to stdout and are no error.
@@ -125,9 +149,12 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Tail(args) => tail::tail(args).into(),
+        Command::Tail(args) => tail::tail(&args).into(),
         Command::Run(args) => run::run(args).into(),
         Command::Demo(args) => demo::demo(&args).into(),
+        Command::Config(args) => config::config(&args).into(),
+        Command::Completions(args) => completions::completions(&args).into(),
+        Command::Man(args) => man::man(&args).into(),
         Command::Check(args) => check::check(&check::CheckOptions {
             config: args.config.path,
             references: if args.no_env {
@@ -178,6 +205,18 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .max_blocking_threads(BLOCKING_MAX)
         .enable_all()
         .build()
+}
+
+/// Prints a text to stdout: what was asked for.
+fn print(text: &str) -> Exit {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Ok,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => {
+            say(format_args!("error: cannot write to stdout: {error}"));
+            Exit::Output
+        }
+    }
 }
 
 /// Writes a message to stderr; if that is closed, the exit code is all that can still be said.

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use crate::config::{HeaderOption, NetworkOptions};
+use crate::config::{HeaderOption, NetrcEntry, NetworkOptions};
+use crate::http::Verify;
 use crate::secret::Secret;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Over the network")]
 pub(super) struct NetworkArgs {
     /// A header for sources over the network (repeat); @FILE: one a line; NAME='K: V': for one source
     #[arg(short = 'H', long = "header", value_name = "K: V")]
@@ -19,6 +21,66 @@ pub(super) struct NetworkArgs {
     /// Certificates (PEM) to trust beside the system's
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
+    /// User and password from ~/.netrc (or what NETRC names), by host
+    #[arg(long)]
+    pub netrc: bool,
+    /// Look at nobody's certificate: whoever is in between can read and change everything
+    #[arg(short = 'k', long)]
+    insecure: bool,
+}
+
+impl NetworkArgs {
+    /// The file that holds the bearer token, from the root.
+    pub(super) fn bearer_file(&self) -> Option<String> {
+        let path = self.bearer.as_deref()?.strip_prefix('@')?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+        Some(path.display().to_string())
+    }
+}
+
+/// What every user of the machine can see of the command line, and how it is hidden.
+pub(super) fn advice(args: &NetworkArgs, sources: &[String]) -> Vec<String> {
+    /// How the names of headers end that hold secrets.
+    const SECRET: [&str; 6] = [
+        "authorization",
+        "cookie",
+        "token",
+        "key",
+        "secret",
+        "password",
+    ];
+    let seen = "every user of this machine can see it in `ps`";
+    let mut advice = Vec::new();
+    if args
+        .bearer
+        .as_deref()
+        .is_some_and(|it| !it.starts_with('@'))
+    {
+        advice.push(format!("! --bearer: {seen}; --bearer @FILE hides it"));
+    }
+    for header in args.headers.iter().filter(|it| !it.starts_with('@')) {
+        let name = header.split(':').next().unwrap_or_default().trim();
+        if SECRET
+            .iter()
+            .any(|end| name.to_ascii_lowercase().ends_with(end))
+        {
+            advice.push(format!("! -H {name}: {seen}; -H @FILE hides it"));
+        }
+    }
+    for source in sources {
+        let url = source.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = url.split('/').next().unwrap_or_default();
+        if authority
+            .rsplit_once('@')
+            .is_some_and(|(user, _)| user.contains(':'))
+        {
+            let shown = crate::secret::shown_url(source);
+            advice.push(format!(
+                "! the password of {shown}: {seen}; --netrc hides it"
+            ));
+        }
+    }
+    advice
 }
 
 /// Reads the flags and the files that they name.
@@ -43,14 +105,76 @@ pub(super) fn options(args: &NetworkArgs) -> Result<NetworkOptions, Vec<String>>
         }
         token => token.and_then(Result::ok),
     };
+    let netrc = match args.netrc.then(netrc) {
+        Some(Err(error)) => {
+            errors.push(error);
+            Vec::new()
+        }
+        entries => entries.and_then(Result::ok).unwrap_or_default(),
+    };
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(NetworkOptions {
+        netrc,
+        verify: if args.insecure {
+            Verify::Nothing
+        } else {
+            Verify::Certificate
+        },
         headers: headers.into_iter().filter_map(Result::ok).collect(),
         bearer,
         ca: args.cacert.clone(),
     })
+}
+
+/// The entries of the netrc file.
+fn netrc() -> Result<Vec<NetrcEntry>, String> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".netrc"));
+    let path = std::env::var_os("NETRC").map(PathBuf::from).or_else(home);
+    let path = path.ok_or("--netrc: there is no HOME and no NETRC")?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("--netrc: {}: {error}", path.display()))?;
+    netrc_entries(&text).map_err(|why| format!("--netrc: {}: {why}", path.display()))
+}
+
+/// Reads a netrc file: `machine HOST login USER password SECRET`, in words over any number of lines;
+/// `default` stands for every other host.
+fn netrc_entries(text: &str) -> Result<Vec<NetrcEntry>, String> {
+    let mut entries: Vec<NetrcEntry> = Vec::new();
+    let mut words = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(str::split_whitespace);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("nothing stands after `{word}`"));
+        let host = match word {
+            "machine" => Some(value()?.to_owned()),
+            "default" => None,
+            "login" | "password" | "account" => {
+                let value = value()?;
+                let entry = entries
+                    .last_mut()
+                    .ok_or(format!("`{word}` before any `machine`"))?;
+                match word {
+                    "login" => value.clone_into(&mut entry.user),
+                    "password" => entry.password = Secret::new(value),
+                    _ => {}
+                }
+                continue;
+            }
+            // Macros of ftp follow, up to an empty line; nothing else comes after them in practice.
+            "macdef" => break,
+            // It may be a secret: it is not shown.
+            _ => return Err("a word that is none of netrc's".to_owned()),
+        };
+        entries.push(NetrcEntry {
+            host,
+            user: String::new(),
+            password: Secret::new(""),
+        });
+    }
+    Ok(entries)
 }
 
 fn bearer(text: &str) -> Result<Secret, String> {
@@ -125,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn a_netrc_file_is_words() {
+        let text = "# mine\nmachine a.example login me password s3cret\n\
+                    default\n  login guest\n  password none\n";
+
+        let entries = netrc_entries(text).unwrap();
+
+        let shown: Vec<_> = entries
+            .iter()
+            .map(|it| (it.host.as_deref(), it.user.as_str(), it.password.expose()))
+            .collect();
+        assert_eq!(
+            shown,
+            [(Some("a.example"), "me", "s3cret"), (None, "guest", "none")]
+        );
+        let torn = netrc_entries("machine a.example login").unwrap_err();
+        assert_eq!(torn, "nothing stands after `login`");
+        let odd = netrc_entries("machine a login b s3cret").unwrap_err();
+        assert!(!odd.contains("s3cret"), "{odd}");
+    }
+
+    #[test]
     fn files_hold_headers_and_tokens() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str, text: &str| {
@@ -136,6 +281,8 @@ mod tests {
             headers: vec![at("headers", "X-A: 1\n\nX-B: 2\n")],
             bearer: Some(at("token", "t0ken\n")),
             cacert: None,
+            netrc: false,
+            insecure: false,
         };
 
         let options = options(&args).unwrap();

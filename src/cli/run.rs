@@ -1,14 +1,18 @@
 //! `logweir run`: the service.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::Args;
 use tracing::{error, info};
 
 use super::signals::{OnHangup, Signals};
 use super::{ConfigArgs, Exit, host, runtime, say, stderr_color};
-use crate::agent::{self, Ended, FirstAttempts, Plan, Report, Turns};
+use crate::agent::{self, Ended, FirstAttempts, Inputs, Plan, Report};
 use crate::config::{Config, ConfigInput, LoadOptions, ProcessEnvironment, References, load};
 use crate::notes::Notes;
 use crate::sink::file::Reopen;
+use crate::sink::{SinkConfig, SinkKind};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -16,13 +20,21 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// What is logged to stderr, for example `debug` or `warn,logweir=info`
-    #[arg(long, value_name = "FILTER", env = "LOGWEIR_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "LOGWEIR_LOG",
+        hide_env_values = true
+    )]
     log: Option<String>,
+    /// Write to stdout what would go to the sinks, and remember nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs until a signal. Blocks.
 pub(super) fn run(args: RunArgs) -> Exit {
-    let config = match configuration(&args) {
+    let mut config = match configuration(&args) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -39,7 +51,14 @@ pub(super) fn run(args: RunArgs) -> Exit {
             return Exit::Output;
         }
     };
-    let exit = runtime.block_on(serve(config));
+    let state = match args.dry_run {
+        true => {
+            config.sinks.iter_mut().for_each(print_instead);
+            None
+        }
+        false => Some(config.agent.state.clone()),
+    };
+    let exit = runtime.block_on(serve(config, state));
     // A blocking call that hangs (a dead disk, a stalled pipe) must not keep the process.
     runtime.shutdown_background();
     exit
@@ -69,7 +88,15 @@ fn configuration(args: &RunArgs) -> Result<Config, Exit> {
     }
 }
 
-async fn serve(config: Config) -> Exit {
+/// Makes a sink one that prints what it would deliver.
+fn print_instead(sink: &mut SinkConfig) {
+    if !matches!(sink.kind, SinkKind::Stdout) {
+        sink.kind = SinkKind::Stdout;
+        sink.batch.linger = Duration::ZERO;
+    }
+}
+
+async fn serve(config: Config, state: Option<PathBuf>) -> Exit {
     let reopen = Reopen::default();
     let mut signals = match Signals::new(OnHangup::Reopens(reopen.clone())) {
         Ok(signals) => signals,
@@ -85,12 +112,14 @@ async fn serve(config: Config) -> Exit {
     let plan = Plan {
         sources: config.sources,
         sinks: config.sinks,
-        state: Some(config.agent.state),
+        state,
         shutdown: config.agent.shutdown,
         limit: None,
         host: host(),
         first_attempts: FirstAttempts::MayFail,
-        turns: Turns::Together,
+        inputs: Inputs::Live,
+        order: config.agent.order,
+        cursor_file: None,
         notes: Notes::log(),
         reopen,
     };

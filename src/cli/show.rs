@@ -26,6 +26,17 @@ enum Stop {
     ReaderGone,
 }
 
+/// How a run is watched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    /// Nothing but errors is said.
+    pub(super) quiet: bool,
+    /// When it ends, if it is not over by then.
+    pub(super) ends_after: Option<Duration>,
+    /// A source that failed for good is an error.
+    pub(super) strict: bool,
+}
+
 /// Starts the log on stderr.
 pub(super) fn init_log(output: &OutputArgs) {
     let filter = if output.quiet { "error" } else { "warn" };
@@ -51,7 +62,7 @@ pub(super) fn block_on(showing: impl Future<Output = Exit>) -> Exit {
 }
 
 /// Runs the plan, and says at the end what was done.
-pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
+pub(super) async fn show(plan: Plan, watch: Watch) -> Exit {
     let started = Instant::now();
     let mut signals = match Signals::new(OnHangup::Ends) {
         Ok(signals) => signals,
@@ -66,7 +77,7 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
     let stop = async {
         let why = tokio::select! {
             () = signals.next() => Stop::Signal,
-            () = elapsed(output.duration) => Stop::TimeIsOver,
+            () = elapsed(watch.ends_after) => Stop::TimeIsOver,
             () = reader_gone() => Stop::ReaderGone,
         };
         stopped.set(Some(why));
@@ -78,7 +89,7 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
             Err(_) => std::future::pending().await,
         }
     };
-    let waiting = waiting(plan.sources.len(), output);
+    let waiting = waiting(plan.sources.len(), watch);
     let ended = tokio::select! {
         ended = agent::run(plan, stop) => ended,
         () = at_once => return Exit::Interrupted,
@@ -86,10 +97,10 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
     };
     match ended {
         Ok(report) => {
-            let silent = output.quiet
+            let silent = watch.quiet
                 || report.ended == Ended::Enough
                 || stopped.get() == Some(Stop::ReaderGone);
-            let exit = exit_code(&report, &asked);
+            let exit = exit_code(&report, &asked, watch);
             if !silent && !matches!(report.ended, Ended::NoSource(_) | Ended::SinkFailed(_)) {
                 terminal::erase_line();
                 terminal::note(&summary(&report, started.elapsed()));
@@ -103,13 +114,17 @@ pub(super) async fn show(plan: Plan, output: &OutputArgs) -> Exit {
     }
 }
 
-fn exit_code(report: &Report, asked: &Asked) -> Exit {
+fn exit_code(report: &Report, asked: &Asked, watch: Watch) -> Exit {
     match &report.ended {
         Ended::NoSource(troubles) => {
             troubles
                 .iter()
                 .for_each(|trouble| say(format_args!("error: {trouble}")));
-            Exit::Unavailable
+            if report.refused == report.sources {
+                Exit::Refused
+            } else {
+                Exit::Unavailable
+            }
         }
         Ended::SinkFailed(cause) => {
             say(format_args!("error: {cause}"));
@@ -117,6 +132,7 @@ fn exit_code(report: &Report, asked: &Asked) -> Exit {
         }
         Ended::Stopped if asked.interrupted() => Exit::Interrupted,
         Ended::Stopped if asked.terminated() => Exit::Terminated,
+        _ if watch.strict && report.failed > 0 => Exit::SourceFailed,
         Ended::Stopped | Ended::Finished | Ended::Enough => Exit::Ok,
     }
 }
@@ -145,8 +161,8 @@ fn count(n: u64, noun: &str) -> String {
 }
 
 /// Shows that nothing came yet; for ever, so that it never ends the run.
-async fn waiting(n_sources: usize, output: &OutputArgs) -> Infallible {
-    if !output.quiet {
+async fn waiting(n_sources: usize, watch: Watch) -> Infallible {
+    if !watch.quiet {
         let sources = count(n_sources as u64, "source");
         terminal::spin(&format!("waiting for first data from {sources}")).await;
     }
@@ -195,6 +211,8 @@ mod tests {
         let mut report = Report {
             ended: Ended::Stopped,
             sources: 8,
+            failed: 0,
+            refused: 0,
             lines: 12345,
             reconnects: 2,
             retries: 0,

@@ -12,7 +12,7 @@ use super::suggest::nearest;
 use super::value::Value;
 
 /// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 3] = ["order", "admin", "log_format"];
+const LATER_KEYS: [&str; 2] = ["admin", "log_format"];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -24,6 +24,7 @@ const ROOT_STATE: &str = "/var/lib/logweir";
 pub(super) struct AgentEntry {
     state: Option<PathBuf>,
     memory: Option<u64>,
+    order: Option<Duration>,
     shutdown: Option<Duration>,
     log: Option<String>,
 }
@@ -44,6 +45,7 @@ impl AgentEntry {
         Some(AgentConfig {
             state,
             memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+            order: self.order,
             shutdown: self.shutdown.unwrap_or(Duration::from_secs(20)),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
         })
@@ -62,6 +64,7 @@ pub(super) fn read(value: &Value, cx: &mut Cx) -> AgentEntry {
         memory: table
             .take("memory")
             .and_then(|value| value.size(64 << 10..=16 << 30, cx)),
+        order: table.take("order").and_then(|it| order(&it, cx)),
         shutdown: table
             .take("shutdown")
             .and_then(|it| it.duration(Duration::ZERO..=Duration::from_secs(3_600), cx)),
@@ -74,6 +77,15 @@ pub(super) fn read(value: &Value, cx: &mut Cx) -> AgentEntry {
 
 fn state(value: &Value, cx: &mut Cx) -> Option<PathBuf> {
     Some(PathBuf::from(value.filled_text(cx)?.value))
+}
+
+/// `off`, or how long a line waits.
+fn order(value: &Value, cx: &mut Cx) -> Option<Duration> {
+    if value.raw_text() == Some("off") {
+        return None;
+    }
+    // Longer: every line of a quiet stream would wait so long.
+    value.duration(Duration::from_millis(1)..=Duration::from_secs(60), cx)
 }
 
 /// A level, or directives as `tracing` knows them.
@@ -104,7 +116,7 @@ fn log(value: &Value, cx: &mut Cx) -> Option<String> {
 }
 
 /// `$STATE_DIRECTORY` (systemd), else root's place, else the user's. `None`: there is no home.
-fn default_state(environment: &dyn Environment) -> Option<PathBuf> {
+pub(super) fn default_state(environment: &dyn Environment) -> Option<PathBuf> {
     let var = |name| environment.var(name).ok().filter(|value| !value.is_empty());
     if let Some(folders) = var("STATE_DIRECTORY") {
         // systemd lists several with colons; the first is as good as any.

@@ -10,7 +10,7 @@ use super::cx::Cx;
 use super::references::{From, Text};
 use super::table::Table;
 use super::value::Value;
-use crate::http::{Proxy, Tls};
+use crate::http::{Proxy, Tls, Verify};
 
 /// The two schemes of a protocol.
 pub(super) struct Schemes {
@@ -105,7 +105,20 @@ pub(super) fn proxy(value: &Value, cx: &mut Cx) -> Option<Proxy> {
     checked(value, text, &HTTP, cx).map(|url| Proxy::Url(sealed(url.text)))
 }
 
-/// `tls = { ca, cert, key }`
+fn verify(value: &Value, cx: &mut Cx) -> Verify {
+    if value.flag(cx) != Some(false) {
+        return Verify::Certificate;
+    }
+    let message = format!(
+        "{} = false: nobody's certificate is looked at",
+        value.name()
+    );
+    cx.warning(value.span(), message)
+        .label("a certificate of one's own is trusted by `ca`");
+    Verify::Nothing
+}
+
+/// `tls = { ca, cert, key, verify }`
 pub(super) fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
     let mut table = value.table(cx)?;
     let path = |table: &mut Table, key, cx: &mut Cx| -> Option<PathBuf> {
@@ -116,13 +129,15 @@ pub(super) fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
         ca: path(&mut table, "ca", cx),
         cert: path(&mut table, "cert", cx),
         key: path(&mut table, "key", cx),
+        verify: table
+            .take("verify")
+            .map_or(Verify::Certificate, |it| verify(&it, cx)),
     };
     match given {
         (true, false) => table.missing("key", cx),
         (false, true) => table.missing("cert", cx),
         _ => {}
     }
-    table.later(&["verify"], cx);
     table.finish(cx);
     Some(tls)
 }

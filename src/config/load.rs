@@ -63,15 +63,26 @@ pub fn load(
     options: LoadOptions,
 ) -> Result<(Config, Diagnostics), Diagnostics> {
     let mut found = Diagnostics::default();
-    let files: Vec<(String, String)> = inputs
-        .iter()
-        .flat_map(|input| read(input, &mut found))
-        .collect();
+    let texts = files(inputs, &mut found);
+    load_files(&texts, options, found)
+}
+
+/// Names and texts of all files; what cannot be read is reported.
+pub(super) fn files(inputs: &[ConfigInput], found: &mut Diagnostics) -> Vec<(String, String)> {
+    inputs.iter().flat_map(|input| read(input, found)).collect()
+}
+
+/// Merges and validates files that were read, with what was found by then.
+pub(super) fn load_files(
+    files: &[(String, String)],
+    options: LoadOptions,
+    mut found: Diagnostics,
+) -> Result<(Config, Diagnostics), Diagnostics> {
     let mut entries = Entries {
         incomplete: found.has_errors(),
         ..Entries::default()
     };
-    for (name, text) in &files {
+    for (name, text) in files {
         let file = found.add_file(name, text);
         let mut cx = Cx {
             file,

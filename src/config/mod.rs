@@ -6,8 +6,10 @@ mod credentials;
 mod cx;
 mod diagnostics;
 mod document;
+mod effective;
 mod endpoint;
 mod environment;
+pub mod keys;
 mod load;
 mod location;
 mod mask;
@@ -23,11 +25,12 @@ mod units;
 mod value;
 
 pub use arguments::{
-    ArgumentError, ArgumentOptions, HeaderOption, NetworkOptions, source_from_location,
-    sources_from_arguments,
+    ArgumentError, ArgumentOptions, HeaderOption, NetrcEntry, NetworkOptions, sink_from_argument,
+    source_from_location, sources_from_arguments,
 };
 pub use cx::References;
 pub use diagnostics::{Color, Diagnostic, Diagnostics, FileId, Place, Severity};
+pub use effective::{Blame, defaults, effective};
 pub use environment::{Environment, ProcessEnvironment, ReferencedFile};
 pub use load::{ConfigInput, LoadOptions, load};
 
@@ -57,6 +60,9 @@ pub struct AgentConfig {
     pub state: PathBuf,
     /// Bytes in flight per sink, for sinks that do not say otherwise.
     pub memory_bytes: usize,
+    /// How long a line waits for earlier ones of other streams; `None`: lines are merged as they
+    /// come.
+    pub order: Option<Duration>,
     /// How long shutdown may take to deliver what is in flight.
     pub shutdown: Duration,
     /// A `tracing` filter, for example `info`.

@@ -152,7 +152,9 @@ impl<'t> Table<'t> {
         };
         for entry in &self.entries {
             let near = nearest(entry.key, self.known.iter().copied());
-            if near.is_some_and(|near| ["bearer", "basic", "password", "headers"].contains(&near)) {
+            // Whatever it is called, what may be a secret is not shown.
+            let secrets = ["bearer", "basic", "password", "headers", "token", "secret"];
+            if nearest(entry.key, secrets).is_some() {
                 cx.diagnostics.mask(cx.file, entry.de.span());
             }
             let message = format!("unknown key `{}` in {}", entry.key, self.place_name());

@@ -22,6 +22,7 @@ mod reserved;
 mod scan;
 mod splunk;
 mod stamp;
+mod template;
 mod text;
 
 pub use compress::{Compression, Compressor};
@@ -30,6 +31,7 @@ pub use loki::Loki;
 pub use otlp::{Otlp, OtlpEncoding};
 pub use reserved::{Fields, NotAField};
 pub use splunk::Splunk;
+pub use template::Template;
 
 use std::sync::Arc;
 
@@ -48,6 +50,8 @@ pub enum Format {
     JsonArray(JsonOptions),
     /// For people: label, time and line.
     Text(Text),
+    /// In a form of their own (`tail --template`).
+    Template(Template),
     /// `_bulk` of Elasticsearch and OpenSearch.
     Elasticsearch(Elasticsearch),
     /// Loki's push.
@@ -129,6 +133,7 @@ enum Kind {
     Json(json::Json),
     JsonArray(json::Json),
     Text(text::Screen),
+    Template(template::Forms),
     Elasticsearch(elasticsearch::Bulk),
     Loki(loki::Streams),
     Otlp(otlp::Logs),
@@ -147,6 +152,9 @@ impl Encoder {
             Format::Json(options) => Kind::Json(json::Json::new(options, host)),
             Format::JsonArray(options) => Kind::JsonArray(json::Json::new(options, host)),
             Format::Text(text) => Kind::Text(text::Screen::new(text, zone)),
+            Format::Template(template) => {
+                Kind::Template(template::Forms::new(template, host, zone))
+            }
             Format::Elasticsearch(it) => Kind::Elasticsearch(elasticsearch::Bulk::new(it, host)),
             Format::Loki(options) => Kind::Loki(loki::Streams::new(options, host)),
             Format::Otlp(options) => Kind::Otlp(otlp::Logs::new(options, host)),
@@ -191,6 +199,9 @@ impl Encoder {
             Kind::JsonArray(json) => array::append(json, out, pieces),
             Kind::Text(screen) => each(pieces, |it| {
                 screen.append(out, it.origin, it.time_ns, &it.lines);
+            }),
+            Kind::Template(forms) => each(pieces, |it| {
+                forms.append(out, it.origin, it.time_ns, &it.lines);
             }),
             Kind::Elasticsearch(bulk) => each(pieces, |it| bulk.append(out, it)),
             Kind::Loki(streams) => streams.append(out, pieces),

@@ -167,7 +167,7 @@ impl Label {
 
 /// Appends `row` so that a terminal shows it and does not obey it: control characters as pictures
 /// (tabs stay), U+FFFD for what is not UTF-8.
-fn append_neutral(out: &mut Vec<u8>, row: &[u8]) {
+pub(super) fn append_neutral(out: &mut Vec<u8>, row: &[u8]) {
     if is_harmless(row) {
         out.extend_from_slice(row);
         return;

@@ -17,7 +17,7 @@ pub use inflate::{Coding, Inflate};
 pub use network::Network;
 pub use oauth2::OAuth2;
 pub use route::Route;
-pub use tls::Tls;
+pub use tls::{Tls, Verify};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! Pure: no I/O, no clock.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::position::{CursorKey, Position};
@@ -68,6 +68,7 @@ impl Ledger {
             seq,
             end,
             settled: false,
+            parts: None,
         }
     }
 
@@ -104,6 +105,16 @@ impl Shared {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the stream stood before an entry that is not settled yet.
+    fn before(&self, seq: u64) -> Position {
+        let entries = self.lock();
+        let index = usize::try_from(seq - entries.first).expect("fewer than 2^32 open acks");
+        match index.checked_sub(1) {
+            Some(index) => entries.open[index].end.clone(),
+            None => entries.committed.clone(),
+        }
+    }
+
     /// Marks one entry settled and returns the new frontier where it moved.
     fn settle(&self, seq: u64) -> Option<Position> {
         if self.broken.load(Ordering::Acquire) {
@@ -133,13 +144,36 @@ pub struct Ack {
     seq: u64,
     end: Position,
     settled: bool,
+    /// How many acks the chunk has; absent for one.
+    parts: Option<Arc<AtomicUsize>>,
 }
 
 impl Ack {
+    /// The ack of a first part of the chunk. The chunk is settled when all of its parts are, in
+    /// whatever order; its end stays that of this ack, and a part before it moves nothing.
+    pub fn fork(&mut self) -> Ack {
+        let parts = self
+            .parts
+            .get_or_insert_with(|| Arc::new(AtomicUsize::new(1)));
+        parts.fetch_add(1, Ordering::AcqRel);
+        Ack {
+            shared: Arc::clone(&self.shared),
+            seq: self.seq,
+            end: self.shared.before(self.seq),
+            settled: false,
+            parts: Some(Arc::clone(parts)),
+        }
+    }
+
     /// States that the sink owns every line of the chunk. Returns the cursor's new committed
     /// position where the settled prefix grew.
     pub fn settle(mut self) -> Option<Moved> {
         self.settled = true;
+        if let Some(parts) = &self.parts
+            && parts.fetch_sub(1, Ordering::AcqRel) > 1
+        {
+            return None;
+        }
         let position = self.shared.settle(self.seq)?;
         Some((Arc::clone(&self.shared.key), position))
     }

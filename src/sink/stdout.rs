@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,6 +16,9 @@ use crate::encoding::Encoder;
 use crate::model::Batch;
 use crate::queue::Chunk;
 use crate::terminal;
+
+/// Held by whoever writes.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Writes lines to this process's standard output.
 #[derive(Debug)]
@@ -85,6 +88,8 @@ impl Sink for StdoutSink {
         let out = Arc::clone(&self.out);
         let writing = spawn_blocking(move || {
             terminal::records_come();
+            // Of several sinks that print, each writes whole lines.
+            let _whole = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
             pieces.iter().try_for_each(|piece| write_all(&out, piece))
         });
         let written = writing

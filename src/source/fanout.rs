@@ -9,10 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use tracing::warn;
 
-use super::refine::Refine;
+use super::refine::{Refine, Refined};
 use super::{Common, Outlet, SourceContext};
 use crate::checkpoint::Checkpoints;
-use crate::framing::{CHUNK_BYTES, SHARED_ABOVE_BYTES, Stamps};
+use crate::framing::{CHUNK_BYTES, SHARED_ABOVE_BYTES};
 use crate::model::{CursorKey, Ledger, Lines, Origin, Position, StreamKey};
 use crate::queue::{Chunk, Closed};
 use crate::telemetry::SourceCounters;
@@ -29,7 +29,7 @@ pub(super) struct Fanout {
     counters: Arc<SourceCounters>,
     checkpoints: Checkpoints,
     refine: Refine,
-    stamps: Stamps,
+    refined: Refined,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     next_time_ns: i64,
 }
@@ -74,7 +74,7 @@ impl Fanout {
             counters: Arc::clone(&cx.counters),
             checkpoints: cx.checkpoints.clone(),
             refine: common.refine.clone(),
-            stamps: Stamps::default(),
+            refined: Refined::default(),
             next_time_ns: 0,
         }
     }
@@ -126,7 +126,7 @@ impl Fanout {
         let now_ns = now_ns();
         let refined = self
             .refine
-            .apply(lines, now_ns, &mut self.stamps, &self.counters);
+            .apply(lines, now_ns, &mut self.refined, &self.counters);
         let Some(lines) = refined else {
             self.pass(&end);
             return Ok(());

@@ -36,6 +36,7 @@ use crate::queue::{Charge, Closed, Sender};
 use crate::secret::shown_url;
 use crate::telemetry::SourceCounters;
 use refine::Refine;
+pub use refine::Selection;
 
 /// One configured source, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +62,10 @@ pub struct RecordRules {
     pub multiline: Multiline,
     /// Where a record's own time is, if it counts.
     pub time: Option<TimeFrom>,
-    /// Which records are kept.
+    /// Which records are kept by expressions.
     pub filter: Filter,
+    /// Which records are kept by what they say about themselves.
+    pub selection: Selection,
 }
 
 /// What a source reads: one variant per kind.
@@ -189,7 +192,11 @@ pub async fn run(config: SourceConfig, cx: SourceContext) -> Result<(), SourceEr
             container: config.records.container,
             multiline: config.records.multiline,
         },
-        refine: Refine::new(config.records.filter, config.records.time),
+        refine: Refine::new(
+            config.records.filter,
+            config.records.selection,
+            config.records.time,
+        ),
     };
     // Each in a box of its own: otherwise every source would be as large as the largest kind.
     match config.kind {

@@ -273,7 +273,10 @@ impl Session {
                 self.judge();
                 (cause.as_str(), self.backoff.next(*after))
             }
-            End::Refused { cause } => (cause.as_str(), self.backoff.longest()),
+            End::Refused { cause } => {
+                self.counters.refused.add(1);
+                (cause.as_str(), self.backoff.longest())
+            }
         };
         if self.ends == Ends::WithFirstConnection {
             if self.connected.is_none() {

@@ -65,7 +65,7 @@ fn delays(others: &[String]) -> Vec<Duration> {
     // grep, for this program without optimization would be what is slow.
     let script = r#""$@" | exec timeout 25 grep --line-buffered '"_source":"clock"'"#;
     let args = [
-        &["tail", "-q", "-o", "json", &clock],
+        &["tail", "-q", "-o", "json", "--order", "off", &clock],
         &others.iter().map(String::as_str).collect::<Vec<_>>()[..],
     ]
     .concat();

@@ -22,8 +22,8 @@ use self::http::{Service, Shape};
 use super::output::OutputArgs;
 use super::{Exit, say, show};
 use crate::config::{ArgumentOptions, NetworkOptions, sources_from_arguments};
-use crate::source::SourceConfig;
 use crate::source::file::{Follow, Start};
+use crate::source::{RecordRules, SourceConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -38,7 +38,12 @@ pub(super) fn demo(args: &DemoArgs) -> Exit {
         match Demo::start().await {
             Ok(demo) => {
                 let plan = args.output.plan(demo.sources.clone());
-                show::show(plan, &args.output).await
+                let watch = show::Watch {
+                    quiet: args.output.quiet,
+                    ends_after: args.output.duration,
+                    strict: false,
+                };
+                show::show(plan, watch).await
             }
             Err(error) => {
                 say(format_args!("error: cannot start the demo: {error}"));
@@ -78,6 +83,7 @@ impl Demo {
             start: Start::Beginning,
             follow: Follow::Forever,
             network: NetworkOptions::default(),
+            records: RecordRules::default(),
         };
         let sources = sources_from_arguments(&arguments, &options)
             .map_err(|errors| io::Error::other(errors[0].to_string()))?;

@@ -2,20 +2,23 @@
 
 mod names;
 mod one;
+mod sink;
 #[cfg(test)]
 mod tests;
 
 pub use one::source_from_location;
+pub use sink::sink_from_argument;
 
 use std::path::PathBuf;
 
+use reqwest::Url;
 use thiserror::Error;
 
 use super::location::is_name;
-use crate::http::Network;
+use crate::http::{Network, Verify};
 use crate::secret::Secret;
 use crate::source::file::{Follow, Start};
-use crate::source::{SourceConfig, SourceKind};
+use crate::source::{RecordRules, SourceConfig, SourceKind};
 use names::make_distinct;
 
 /// Characters that make a path a glob.
@@ -30,6 +33,8 @@ pub struct ArgumentOptions {
     pub follow: Follow,
     /// For sources over the network.
     pub network: NetworkOptions,
+    /// How records are made and which are kept.
+    pub records: RecordRules,
 }
 
 /// What a command says about its sources over the network.
@@ -41,6 +46,21 @@ pub struct NetworkOptions {
     pub bearer: Option<Secret>,
     /// Certificates (PEM) to trust beside the system's.
     pub ca: Option<PathBuf>,
+    /// Whether certificates are looked at.
+    pub verify: Verify,
+    /// User and password by host, as a netrc file holds them.
+    pub netrc: Vec<NetrcEntry>,
+}
+
+/// User and password for one host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetrcEntry {
+    /// The host; `None`: every other one.
+    pub host: Option<String>,
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
 }
 
 /// An extra header.
@@ -125,6 +145,18 @@ pub fn sources_from_arguments(
     }
 }
 
+/// The URL of a source over the network.
+fn first_url(kind: &SourceKind) -> Option<String> {
+    match kind {
+        SourceKind::Stream(it) => Some(it.url.clone()),
+        SourceKind::WebSocket(it) => Some(it.url.clone()),
+        SourceKind::Range(it) => Some(it.url.clone()),
+        SourceKind::Poll(it) => Some(it.urls.first()?.expose().to_owned()),
+        SourceKind::Health(it) => Some(it.urls.first()?.expose().to_owned()),
+        SourceKind::File(_) | SourceKind::Stdin(_) => None,
+    }
+}
+
 fn network_of(kind: &mut SourceKind) -> Option<&mut Network> {
     match kind {
         SourceKind::Health(it) => Some(&mut it.network),
@@ -139,6 +171,7 @@ fn network_of(kind: &mut SourceKind) -> Option<&mut Network> {
 /// Gives a source over the network what the command says about it.
 fn equip(source: &mut SourceConfig, network: &NetworkOptions) {
     let name = &source.name;
+    let url = first_url(&source.kind);
     let Some(own_network) = network_of(&mut source.kind) else {
         return;
     };
@@ -150,6 +183,26 @@ fn equip(source: &mut SourceConfig, network: &NetworkOptions) {
     credentials.headers = own.map(|it| (it.name.clone(), it.value.clone())).collect();
     credentials.bearer.clone_from(&network.bearer);
     own_network.tls.ca.clone_from(&network.ca);
+    own_network.tls.verify = network.verify;
+    let has_own = credentials.bearer.is_some()
+        || credentials
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if !has_own {
+        credentials.basic = url.and_then(|url| network.login(&url));
+    }
+}
+
+impl NetworkOptions {
+    /// What the netrc file says about the host of `url`.
+    fn login(&self, url: &str) -> Option<(String, Secret)> {
+        let url = Url::parse(url).ok()?;
+        let host = url.host_str()?;
+        let is_for = |entry: &&NetrcEntry| entry.host.as_deref().is_none_or(|it| it == host);
+        let entry = self.netrc.iter().find(is_for)?;
+        Some((entry.user.clone(), entry.password.clone()))
+    }
 }
 
 fn headers_for_nobody(sources: &[SourceConfig], network: &NetworkOptions) -> Vec<ArgumentError> {

@@ -10,6 +10,7 @@ use super::super::location::{Location, path_trouble, without_framing};
 use super::super::source::{LINE_BYTES, of_paths};
 use super::names::{default_name, valid};
 use super::{ArgumentError, ArgumentOptions, GLOB, split};
+use crate::framing::Multiline;
 use crate::secret::{Secret, shown_url};
 use crate::source::file::{FileConfig, Follow, Label};
 use crate::source::poll::PollConfig;
@@ -17,7 +18,7 @@ use crate::source::range::RangeConfig;
 use crate::source::stdin::{Input, StdinConfig};
 use crate::source::stream::{Framing, StreamConfig};
 use crate::source::websocket::WebSocketConfig;
-use crate::source::{Ends, RecordRules, SourceConfig, SourceKind};
+use crate::source::{Ends, SourceConfig, SourceKind};
 
 /// Reads one SOURCE string. Without NAME, a path is named by its stem, and a glob or folder by its
 /// folder, while its lines are labelled by the stems of their files.
@@ -46,11 +47,16 @@ pub fn source_from_location(
             return Err(ArgumentError::UnknownScheme { location });
         }
     };
+    let mut records = options.records.clone();
+    if matches!(kind, SourceKind::WebSocket(_)) {
+        // Its messages come whole.
+        records.multiline = Multiline::Off;
+    }
     Ok(SourceConfig {
         name: Arc::from(name.map_or(default_name, str::to_owned)),
         labels: Arc::from([]),
         line_bytes_max: LINE_BYTES,
-        records: RecordRules::default(),
+        records,
         kind,
     })
 }

@@ -1,17 +1,36 @@
 //! SOURCE strings in, sources out.
 
 use super::*;
-use crate::source::Ends;
+use crate::filter::Filter;
+use crate::framing::Multiline;
 use crate::source::file::Label;
 use crate::source::stream::Framing;
+use crate::source::{Ends, Selection};
 
 const OPTIONS: ArgumentOptions = ArgumentOptions {
     start: Start::LastLines(10),
+    records: RULES,
     follow: Follow::Forever,
     network: NetworkOptions {
         headers: Vec::new(),
         bearer: None,
         ca: None,
+        verify: Verify::Certificate,
+        netrc: Vec::new(),
+    },
+};
+
+const RULES: RecordRules = RecordRules {
+    container: None,
+    multiline: Multiline::Off,
+    time: None,
+    filter: Filter {
+        include: Vec::new(),
+        exclude: Vec::new(),
+    },
+    selection: Selection {
+        level: None,
+        times: None,
     },
 };
 

@@ -4,6 +4,7 @@ mod collector;
 mod file;
 mod format;
 mod http;
+pub(super) mod of_location;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -69,6 +69,7 @@ pub(super) fn read(
         multiline: multiline.and_then(|(rules, _)| rules).unwrap_or_default(),
         time: time.or(known),
         filter,
+        ..RecordRules::default()
     }
 }
 

@@ -69,7 +69,11 @@ pub(super) fn read(
 
 fn messages(value: &Value, cx: &mut Cx) -> Vec<Secret> {
     // A subscription may carry a token: it is never shown.
-    let message = |one: &Value, cx: &mut Cx| Some(sealed(one.filled_text(cx)?));
+    let message = |one: &Value, cx: &mut Cx| {
+        let text = one.filled_text(cx)?;
+        cx.diagnostics.mask(cx.file, one.span());
+        Some(sealed(text))
+    };
     let values = value.one_or_many();
     values.iter().filter_map(|one| message(one, cx)).collect()
 }

@@ -3,6 +3,7 @@
 //! `UPDATE_FIXTURES=1 cargo test config` writes the renderings anew; read them before committing.
 
 mod example;
+mod keys;
 mod network;
 
 use std::env::VarError;
@@ -251,6 +252,7 @@ fn every_key_arrives() {
             include: vec![pattern("ERROR|WARN")],
             exclude: vec![pattern("GET /healthz")],
         },
+        ..RecordRules::default()
     };
     assert_eq!(app.records, records);
     assert_eq!(nginx.records, RecordRules::default());

@@ -69,7 +69,7 @@ fn shown(format: &Format, body: &[u8]) -> Vec<String> {
             let text = |it: &Value| it["message"].as_str().unwrap().to_owned();
             entries.iter().map(text).collect()
         }
-        Format::Raw | Format::Text(_) => unreachable!("these are not JSON"),
+        Format::Raw | Format::Text(_) | Format::Template(_) => unreachable!("these are not JSON"),
     }
 }
 

@@ -251,6 +251,29 @@ impl Lines {
         }
     }
 
+    /// Takes the first `n` lines out of these. It takes time linear in what is taken, not in what
+    /// is left.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn split_front(&mut self, n: u32) -> Lines {
+        assert!(n <= self.count, "split past the last line");
+        let at = self.start_of(n);
+        let front = Lines {
+            bytes: self.bytes.slice(..at),
+            count: n,
+            records: self.records.clone(),
+            events: self.events.clone(),
+            ..*self
+        };
+        self.bytes = self.bytes.slice(at..);
+        self.count -= n;
+        self.base += at as u64;
+        self.first += n;
+        self.shift += u32::try_from(at).expect("a chunk is smaller than 4 GiB");
+        front
+    }
+
     /// The same lines, those of more than `most` bytes cut to that and marked, and how many were cut.
     /// A cut is never inside a character of UTF-8, so it may be up to three bytes shorter.
     pub fn cut(&self, most: usize) -> (Lines, u64) {

@@ -18,14 +18,12 @@ use super::identity::Head;
 use super::tail::{Change, Hop, Part, Place, Reading};
 use super::{Inode, open};
 use crate::checkpoint::Checkpoints;
-use crate::framing::{
-    CHUNK_BYTES, Framer, Pool, RecordLimits, Recording, SHARED_ABOVE_BYTES, Stamps,
-};
+use crate::framing::{CHUNK_BYTES, Framer, Pool, RecordLimits, Recording, SHARED_ABOVE_BYTES};
 use crate::model::{Ledger, Origin};
 use crate::queue::{Charge, Chunk};
 use crate::source::Outlet;
 use crate::source::quiet::{self, Patience, Quiet};
-use crate::source::refine::Refine;
+use crate::source::refine::{Refine, Refined};
 use crate::telemetry::SourceCounters;
 
 /// Reads of one visit to the blocking pool, of 256 KiB each, where a file has a backlog. A way there
@@ -39,8 +37,8 @@ pub(super) struct Cursor {
     pub(super) ledger: Ledger,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     pub(super) next_time_ns: i64,
-    /// Tells equal times of its lines apart.
-    pub(super) stamps: Stamps,
+    /// What its records said last.
+    pub(super) refined: Refined,
     /// What is unfinished at its end.
     pub(super) quiet: Quiet,
 }
@@ -126,6 +124,7 @@ pub(super) enum End {
 impl Pump {
     /// Runs to the file's end.
     pub(super) async fn run(mut self, mut cursor: Cursor) -> Pumped {
+        let _behind = self.outlet.sender.behind();
         let end = match self.opened().await {
             Ok(Some(file)) => self.read(file, &mut cursor).await.unwrap_or_else(|end| end),
             Ok(None) => End::Missing,
@@ -169,7 +168,7 @@ impl Pump {
             let read = on_pool(move || Ok((reading.hops(&handle, place, n_hops), reading)));
             let (hops, rest) = read.await.map_err(End::Failed)?;
             reading = rest;
-            cursor.stamps = reading.stamps;
+            cursor.refined = reading.refined;
             for ((hop, now), charge) in hops.into_iter().zip(charges) {
                 let at_end = match hop.map_err(End::Failed)? {
                     Hop::More => false,
@@ -195,7 +194,7 @@ impl Pump {
 
     async fn reading(&self, file: &Arc<File>, cursor: &Cursor) -> Result<Reading, End> {
         let (file, charset) = (Arc::clone(file), self.rules.recording.charset);
-        let (place, stamps) = (cursor.place, cursor.stamps);
+        let place = cursor.place;
         let start = match charset {
             None => place.start(&file, None),
             Some(_) => on_pool(move || place.start(&file, charset)).await,
@@ -209,7 +208,7 @@ impl Pump {
         Ok(Reading {
             framer: Framer::new(self.pool.clone(), start, &self.rules.recording, limits),
             refine: self.rules.refine.clone(),
-            stamps,
+            refined: cursor.refined,
             counters: Arc::clone(&self.counters),
             limit: self.outlet.chunk_bytes,
             lines_max: self.outlet.chunk_lines,
@@ -272,7 +271,7 @@ impl Pump {
             });
             let (parts, rest, now) = taken.await.map_err(End::Failed)?;
             reading = rest;
-            cursor.stamps = reading.stamps;
+            cursor.refined = reading.refined;
             if parts.is_empty() && self.tail == LastLine::IsSent {
                 // Only the rest of a line that was cut.
                 return Ok(End::CaughtUp {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use super::identity::{guard_at, read_guarded};
 pub(super) use super::place::Place;
 use super::pump::now_ns;
-use crate::framing::{Framer, Stamps, Taken};
+use crate::framing::{Framer, Taken};
 use crate::model::{GUARD_BYTES, Lines, guard_of};
-use crate::source::refine::Refine;
+use crate::source::refine::{Refine, Refined};
 use crate::telemetry::SourceCounters;
 
 /// What a hop found.
@@ -56,7 +56,7 @@ pub(super) enum Change {
 pub(super) struct Reading {
     pub(super) framer: Framer,
     pub(super) refine: Refine,
-    pub(super) stamps: Stamps,
+    pub(super) refined: Refined,
     pub(super) counters: Arc<SourceCounters>,
     /// Bytes of one read beyond what is held, at most.
     pub(super) limit: usize,
@@ -181,7 +181,7 @@ impl Reading {
         let refined = parts.into_iter().map(|(lines, place)| {
             let lines = lines.and_then(|lines| {
                 self.refine
-                    .apply(lines, now_ns, &mut self.stamps, &self.counters)
+                    .apply(lines, now_ns, &mut self.refined, &self.counters)
             });
             (lines, place)
         });
@@ -274,6 +274,7 @@ mod tests {
 
     use crate::filter::Filter;
     use crate::framing::{Pool, RecordLimits, Recording, Start};
+    use crate::source::Selection;
 
     const LIMIT: usize = 1 << 20;
 
@@ -296,8 +297,8 @@ mod tests {
         };
         Reading {
             framer: Framer::new(Pool::default(), start, &Recording::default(), limits),
-            refine: Refine::new(Filter::default(), None),
-            stamps: Stamps::default(),
+            refine: Refine::new(Filter::default(), Selection::default(), None),
+            refined: Refined::default(),
             counters: Arc::default(),
             limit: LIMIT,
             lines_max: 100,

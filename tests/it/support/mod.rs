@@ -8,6 +8,7 @@ mod oracle;
 mod rng;
 mod rotation;
 mod script;
+mod tools;
 mod wait;
 mod writer;
 
@@ -19,5 +20,6 @@ pub(crate) use oracle::{Oracle, Report, line};
 pub(crate) use rng::Rng;
 pub(crate) use rotation::{Dated, Opened, Rotation};
 pub(crate) use script::{Answer, Delivery, Faults, Reading, Script};
+pub(crate) use tools::has_tool;
 pub(crate) use wait::{PATIENCE, pass, poll, within};
 pub(crate) use writer::{Plan, Writer};

@@ -146,7 +146,7 @@ fn an_unreadable_file_is_named_once_and_does_not_stop_the_others() {
     let beside = Logweir::shell(&dir, script, [&args[..], &[&dir.text("app.log")]].concat());
     let beside = beside.ended();
 
-    alone.failed(69, &["secret.log", "ermission denied"]);
+    alone.failed(77, &["secret.log", "ermission denied"]);
     beside.failed(0, &["secret.log"]);
     let beside_said = &beside.stderr[alone.stderr.len()..];
     assert_eq!(

@@ -2,7 +2,10 @@
 
 mod ending;
 mod follow;
+mod merge;
+mod more;
 mod output;
+mod select;
 
 use std::path::Path;
 

@@ -431,6 +431,13 @@ impl FileSource {
         self.troubles.insert(path.to_owned(), text);
     }
 
+    /// Counts what only a person can end.
+    fn note_refusal(&self, error: &std::io::Error) {
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            self.cx.counters.refused.add(1);
+        }
+    }
+
     fn relief(&mut self, path: &Path) {
         if self.troubles.remove(path).is_some() && self.looked {
             info!(source = %self.common.name, path = %path.display(), "can be read now");

@@ -179,6 +179,7 @@ impl FileSource {
                 return Ok(());
             }
             Err(error) => {
+                self.note_refusal(&error);
                 self.trouble(&candidate.path, &error.to_string());
                 return Ok(());
             }

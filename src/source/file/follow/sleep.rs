@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{FileSource, OPEN_MAX};
-use crate::framing::Stamps;
 use crate::model::{Ledger, Origin, StreamKey};
 use crate::source::Outlet;
 use crate::source::file::Follow;
@@ -15,6 +14,7 @@ use crate::source::file::generation::{Generation, GenerationId, Phase, Sleeper, 
 use crate::source::file::pump::Cursor;
 use crate::source::file::tail::Place;
 use crate::source::quiet::Quiet;
+use crate::source::refine::Refined;
 
 /// Files of the backlog that wait for a read of one sink at most; more would only take memory.
 const ADMITTED_MAX: usize = 128;
@@ -121,7 +121,7 @@ impl FileSource {
                 place: *place,
                 ledger,
                 next_time_ns: 0,
-                stamps: Stamps::default(),
+                refined: Refined::default(),
                 quiet: Quiet::default(),
             };
             Slot::new(cursor, now)

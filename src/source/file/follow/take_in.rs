@@ -75,6 +75,7 @@ impl FileSource {
         let path: Arc<Path> = candidate.path.as_path().into();
         match examined {
             Examined::Failed(error) => {
+                self.note_refusal(&error);
                 self.trouble(&path, &error.to_string());
                 return Ok(());
             }

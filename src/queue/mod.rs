@@ -3,9 +3,22 @@
 //! Memory is charged before the read and freed when the chunk is settled. It knows no concrete
 //! source or sink.
 
-use std::sync::Arc;
+mod order;
+#[cfg(test)]
+mod ordered;
+mod progress;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+use order::Merger;
+pub use order::Order;
+pub use progress::Behind;
+use progress::Progress;
+
+use futures::FutureExt as _;
 
 use crate::model::{Ack, Lines, Origin, Weight};
 
@@ -41,6 +54,24 @@ impl Chunk {
     }
 }
 
+impl Chunk {
+    /// Takes the first `n_lines` out of it. They are settled together with the rest, which pays.
+    ///
+    /// # Panics
+    /// If it has fewer lines.
+    fn split_front(&mut self, n_lines: u32) -> Chunk {
+        let front = Chunk {
+            origin: Arc::clone(&self.origin),
+            lines: self.lines.split_front(n_lines),
+            time_ns: self.time_ns,
+            ack: self.ack.fork(),
+            charge: None,
+        };
+        self.time_ns += i64::from(n_lines);
+        front
+    }
+}
+
 /// A part of a sink's memory budget.
 #[derive(Debug)]
 pub struct Charge(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
@@ -65,28 +96,59 @@ pub struct Closed;
 /// Makes the queue of one sink. `budget_bytes` bounds what is in flight from the read to the
 /// acknowledgement, beside one reserved chunk per [`Sender`].
 pub fn bounded(budget_bytes: usize) -> (Queue, Receiver) {
+    queue(budget_bytes, None)
+}
+
+/// The same of a sink that merges by time, with what is in the queue for it.
+pub fn ordered(budget_bytes: usize, order: Order) -> (Queue, Receiver) {
+    queue(budget_bytes, Some(order))
+}
+
+fn queue(budget_bytes: usize, order: Option<Order>) -> (Queue, Receiver) {
     let (sender, receiver) = mpsc::channel(SLOTS);
     let budget = Arc::new(Semaphore::new(budget_bytes));
     let queue = Queue {
         sender,
         budget: Arc::clone(&budget),
         budget_bytes,
+        sources: Arc::default(),
+        news: Arc::default(),
     };
-    (queue, Receiver { receiver, budget })
+    let receiver = Receiver {
+        receiver,
+        budget,
+        merger: order.map(Merger::new),
+        has_ended: false,
+        sources: Arc::clone(&queue.sources),
+        news: Arc::clone(&queue.news),
+    };
+    (queue, receiver)
 }
+
+/// The progress of every source of one sink, in their order.
+type Sources = Arc<Mutex<Vec<Arc<Progress>>>>;
 
 /// The sending side, before it is handed to sources.
 #[derive(Debug)]
 pub struct Queue {
-    sender: mpsc::Sender<Chunk>,
+    sender: mpsc::Sender<(usize, Chunk)>,
     budget: Arc<Semaphore>,
     budget_bytes: usize,
+    sources: Sources,
+    news: Arc<Notify>,
 }
 
 impl Queue {
     /// A sender for one source, with a reserved chunk of its own.
     pub fn sender(&self) -> Sender {
+        let progress = Arc::new(Progress::new(Arc::clone(&self.news)));
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.push(Arc::clone(&progress));
         Sender {
+            source: Arc::new(SourceEnd {
+                number: sources.len() - 1,
+                progress,
+            }),
             sender: self.sender.clone(),
             budget: Arc::clone(&self.budget),
             budget_bytes: self.budget_bytes,
@@ -99,13 +161,28 @@ impl Queue {
 /// One source's way into one sink's queue.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    sender: mpsc::Sender<Chunk>,
+    /// Dropped last of all that a clone has: the source has ended then.
+    source: Arc<SourceEnd>,
+    sender: mpsc::Sender<(usize, Chunk)>,
     budget: Arc<Semaphore>,
     budget_bytes: usize,
     /// One chunk beside the budget, so that a flood from another source never starves this one.
     reserved: Arc<Semaphore>,
     /// What this sender may have in flight, where that is less than the budget.
     share: Option<Share>,
+}
+
+/// Which source it is, and how far.
+#[derive(Debug)]
+struct SourceEnd {
+    number: usize,
+    progress: Arc<Progress>,
+}
+
+impl Drop for SourceEnd {
+    fn drop(&mut self) {
+        self.progress.close();
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +209,21 @@ impl Sender {
     /// # Errors
     /// [`Closed`] when delivery has ended.
     pub async fn charge(&self, bytes: usize) -> Result<Charge, Closed> {
+        let mut charged = std::pin::pin!(self.charged(bytes));
+        if let Some(charged) = charged.as_mut().now_or_never() {
+            return charged;
+        }
+        let _starving = self.source.progress.starves();
+        charged.await
+    }
+
+    /// Says that a stream is being read to its end, for as long as the guard lives: a sink that
+    /// merges by time waits for it.
+    pub fn behind(&self) -> Behind {
+        Behind::new(&self.source.progress)
+    }
+
+    async fn charged(&self, bytes: usize) -> Result<Charge, Closed> {
         let own_share = match &self.share {
             Some(share) => {
                 let permits = (bytes + CHUNK_OVERHEAD_BYTES).min(share.budget_bytes);
@@ -180,7 +272,8 @@ impl Sender {
     /// # Errors
     /// [`Closed`] when delivery has ended; the source should stop.
     pub async fn send(&self, chunk: Chunk) -> Result<(), Closed> {
-        self.sender.send(chunk).await.map_err(|_| Closed)
+        let queued = (self.source.number, chunk);
+        self.sender.send(queued).await.map_err(|_| Closed)
     }
 
     /// True when delivery has ended.
@@ -197,19 +290,82 @@ impl Sender {
 /// The sink's end of its queue.
 #[derive(Debug)]
 pub struct Receiver {
-    receiver: mpsc::Receiver<Chunk>,
+    receiver: mpsc::Receiver<(usize, Chunk)>,
     budget: Arc<Semaphore>,
+    merger: Option<Merger>,
+    /// Every sender is gone.
+    has_ended: bool,
+    sources: Sources,
+    news: Arc<Notify>,
 }
 
 impl Receiver {
     /// The next chunk; `None` when every sender is gone and the queue is empty. Cancel safe.
     pub async fn recv(&mut self) -> Option<Chunk> {
-        self.receiver.recv().await
+        if self.merger.is_none() {
+            return self.receiver.recv().await.map(|(_, chunk)| chunk);
+        }
+        loop {
+            let wake = match self.pop() {
+                Ok(chunk) => return chunk,
+                Err(wake) => wake,
+            };
+            tokio::select! {
+                queued = self.receiver.recv() => match queued {
+                    Some((source, chunk)) => self.take_in(source, chunk),
+                    None => self.has_ended = true,
+                },
+                () = sleep_until(wake) => {}
+                () = self.news.notified() => {}
+            }
+        }
     }
 
     /// A chunk that is already there.
     pub fn try_recv(&mut self) -> Option<Chunk> {
-        self.receiver.try_recv().ok()
+        if self.merger.is_none() {
+            return self.receiver.try_recv().ok().map(|(_, chunk)| chunk);
+        }
+        self.pop().ok().flatten()
+    }
+
+    fn take_in(&mut self, source: usize, chunk: Chunk) {
+        if let Some(merger) = &mut self.merger {
+            let now = now();
+            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            merger.look(&sources);
+            merger.push(source, chunk, now);
+        }
+    }
+
+    /// The next chunk by time, or when to ask again.
+    fn pop(&mut self) -> Result<Option<Chunk>, Option<Instant>> {
+        let Some(merger) = &mut self.merger else {
+            return Ok(None);
+        };
+        let now = now();
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        merger.look(&sources);
+        drop(sources);
+        while let Ok((source, chunk)) = self.receiver.try_recv() {
+            merger.push(source, chunk, now);
+        }
+        if self.has_ended {
+            return Ok(merger.pop_any());
+        }
+        merger.pop(now).map(Some)
+    }
+}
+
+/// The time as timers know it, which tests can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -222,8 +378,6 @@ impl Drop for Receiver {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
-
     use super::*;
 
     #[tokio::test]

@@ -1,9 +1,11 @@
 //! The supervisor: opens checkpoints, starts one task per source and one per sink, and ends them in
 //! phases. The only place that spawns.
 
+mod plan;
+
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,104 +16,22 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+pub use plan::{Ended, FirstAttempts, Inputs, Plan, Report};
+
 use crate::backoff::Backoff;
 use crate::checkpoint::{Checkpoints, OpenError};
 use crate::delivery::{self, DeadLetter, Failure, Flow, Settings};
 use crate::encoding::{Encoder, Format};
 use crate::framing::CHUNK_BYTES;
 use crate::http::ClientError;
-use crate::notes::Notes;
 use crate::outputs::OwnFiles;
-use crate::queue::{Queue, Receiver, bounded};
-use crate::sink::file::{FileSink, Reopen, Surroundings};
+use crate::queue::{Order, Queue, Receiver, bounded, ordered};
+use crate::sink::file::{FileSink, Surroundings};
 use crate::sink::http::HttpSink;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::{self, Outlet, SourceConfig, SourceContext, SourceError};
 use crate::telemetry::{SinkCounters, SourceCounters};
-
-/// What the agent runs.
-#[derive(Debug)]
-pub struct Plan {
-    /// What is read.
-    pub sources: Vec<SourceConfig>,
-    /// Where it goes.
-    pub sinks: Vec<SinkConfig>,
-    /// Where checkpoints are kept; absent for runs that remember nothing.
-    pub state: Option<PathBuf>,
-    /// How long shutdown may take.
-    pub shutdown: Duration,
-    /// Lines that stdout wants; absent without a limit.
-    pub limit: Option<u64>,
-    /// This machine's name, shown as `_host`.
-    pub host: String,
-    /// What a source that cannot be read at the start means.
-    pub first_attempts: FirstAttempts,
-    /// Whether sources run at the same time.
-    pub turns: Turns,
-    /// Who is told about connections.
-    pub notes: Notes,
-    /// Asks for outputs to be opened anew.
-    pub reopen: Reopen,
-}
-
-/// What it means that every source failed its first attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstAttempts {
-    /// The end: somebody waits at a terminal.
-    MustSucceed,
-    /// Nothing: they are tried for ever.
-    MayFail,
-}
-
-/// Whether sources run at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turns {
-    /// All of them: their lines are merged.
-    Together,
-    /// One after the other, as they were named: for sources that end.
-    InOrder,
-}
-
-/// How a run ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Every source ended and everything was delivered.
-    Finished,
-    /// It was told to stop, and everything in flight was delivered or will be read again.
-    Stopped,
-    /// Whoever reads stdout wants no more.
-    Enough,
-    /// No source could be read at the start.
-    NoSource(Vec<String>),
-    /// A sink can never go on.
-    SinkFailed(String),
-}
-
-/// What was done, for the summary.
-#[derive(Debug)]
-pub struct Report {
-    /// How it ended.
-    pub ended: Ended,
-    /// Number of sources.
-    pub sources: usize,
-    /// Lines that sinks own.
-    pub lines: u64,
-    /// Connections made again after they had ended.
-    pub reconnects: u64,
-    /// Deliveries that were tried again.
-    pub retries: u64,
-    /// Lines in dead-letter files.
-    pub rejected: u64,
-    /// Lines cut at `max_line`.
-    pub truncated: u64,
-    /// Lines and messages that were given up.
-    pub dropped: u64,
-    /// Bytes lost with files that vanished unread.
-    pub lost_bytes: u64,
-    /// How long sources waited for room in sinks, all together.
-    pub stalled: Duration,
-}
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +68,8 @@ struct Agent {
     deliveries: Deliveries,
     sources: Sources,
     attempts: Attempts,
+    /// Sources that will never go on.
+    failed: usize,
     source_counters: Vec<Arc<SourceCounters>>,
     sink_counters: Vec<Arc<SinkCounters>>,
 }
@@ -163,7 +85,10 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
             opened = Checkpoints::open_with_room(dir) => Some(opened?),
             () = &mut stop => None,
         },
-        None => Some(Checkpoints::none()),
+        None => Some(match &plan.cursor_file {
+            Some(file) => Checkpoints::open_file(file)?,
+            None => Checkpoints::none(),
+        }),
     };
     let told_to_stop = opened.is_none();
     let checkpoints = opened.unwrap_or_else(Checkpoints::none);
@@ -176,6 +101,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
         deliveries: JoinSet::new(),
         sources: JoinSet::new(),
         attempts: FuturesUnordered::new(),
+        failed: 0,
         source_counters: Vec::new(),
         sink_counters: Vec::new(),
     };
@@ -206,7 +132,13 @@ impl Agent {
     fn start_sinks(&mut self) -> Result<HashMap<Arc<str>, (Queue, SinkConfig)>, StartError> {
         let mut queues = HashMap::new();
         for sink in std::mem::take(&mut self.plan.sinks) {
-            let (queue, receiver) = bounded(sink.memory_bytes);
+            let (queue, receiver) = match self.plan.order {
+                None => bounded(sink.memory_bytes),
+                Some(window) => {
+                    let is_finite = self.plan.inputs == Inputs::Finite;
+                    ordered(sink.memory_bytes, Order { window, is_finite })
+                }
+            };
             self.start_sink(&sink, receiver)?;
             queues.insert(Arc::clone(&sink.name), (queue, sink));
         }
@@ -314,15 +246,15 @@ impl Agent {
             };
             started.push((config, cx));
         }
-        match self.plan.turns {
-            Turns::Together => {
+        match (self.plan.inputs, self.plan.order) {
+            (Inputs::Live, _) | (Inputs::Finite, Some(_)) => {
                 for (config, cx) in started {
                     let name = Arc::clone(&config.name);
                     self.sources
                         .spawn(async move { (name, source::run(config, cx).await) });
                 }
             }
-            Turns::InOrder => {
+            (Inputs::Finite, None) => {
                 self.sources.spawn(in_order(started));
             }
         }
@@ -344,7 +276,11 @@ impl Agent {
                 }
                 Some(attempt) = self.attempts.next(), if attempts > 0 => {
                     attempts -= 1;
-                    failed.extend(attempt.ok().and_then(Result::err));
+                    let trouble = attempt.ok().and_then(Result::err);
+                    // Whoever ends at the end of its input does not try again.
+                    let is_final = trouble.is_some() && self.plan.inputs == Inputs::Finite;
+                    self.failed += usize::from(is_final);
+                    failed.extend(trouble);
                     let none = failed.len() == self.source_counters.len();
                     if none && self.plan.first_attempts == FirstAttempts::MustSucceed {
                         return Ended::NoSource(failed);
@@ -354,7 +290,7 @@ impl Agent {
                     }
                 }
                 ended = self.sources.join_next() => match ended {
-                    Some(ended) => source_ended(ended),
+                    Some(ended) => self.failed += source_ended(ended),
                     None => return self.finish().await,
                 },
             }
@@ -396,7 +332,7 @@ impl Agent {
         self.draining.cancel();
         let all = async {
             while let Some(ended) = self.sources.join_next().await {
-                source_ended(ended);
+                self.failed += source_ended(ended);
             }
             while let Some(ended) = self.deliveries.join_next().await {
                 if let Ok((name, Err(failure @ (Failure::GaveUp(_) | Failure::Fatal(_))))) = ended {
@@ -415,6 +351,8 @@ impl Agent {
         Report {
             ended,
             sources: self.source_counters.len(),
+            failed: self.failed,
+            refused: sources.clone().filter(|it| it.refused.get() > 0).count(),
             lines: sum(|it| it.lines.get()),
             retries: sum(|it| it.retries.get()),
             rejected: sum(|it| it.rejected.get()),
@@ -442,12 +380,14 @@ async fn in_order(
     (last, Ok(()))
 }
 
-fn source_ended(ended: Result<(Arc<str>, Result<(), SourceError>), JoinError>) {
+/// Tells how a source ended; returns how many failed for good by it.
+fn source_ended(ended: Result<(Arc<str>, Result<(), SourceError>), JoinError>) -> usize {
     match ended {
-        Ok((_, Ok(()))) => {}
+        Ok((_, Ok(()))) => return 0,
         Ok((name, Err(cause))) => error!(source = %name, %cause, "this source can never go on"),
         Err(panic) => error!(%panic, "a bug ended a source"),
     }
+    1
 }
 
 /// A source's way into one sink's queue.
@@ -475,7 +415,10 @@ fn outlet(queue: &Queue, sink: &SinkConfig) -> Outlet {
 /// What this process writes: sources must not read it.
 fn own_files(plan: &Plan) -> OwnFiles {
     let mut own = OwnFiles::new(&plan.host);
-    plan.state.iter().for_each(|dir| own.add_path(dir));
+    plan.state
+        .iter()
+        .chain(&plan.cursor_file)
+        .for_each(|path| own.add_path(path));
     for sink in &plan.sinks {
         match &sink.kind {
             SinkKind::File(file) => own.add_template(&file.path, &sink.from),

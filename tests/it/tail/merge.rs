@@ -1,0 +1,181 @@
+//! Merging by time: the output of several sources is in the order of their lines' times.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::support::{Dir, Logweir, Rng, pass};
+
+/// Line `n` of a day, ten milliseconds apart.
+fn line(n: u64) -> String {
+    let time = jiff::Timestamp::from_millisecond(1_795_371_900_000 + 10 * n as i64);
+    format!("{:.3} INFO line {n}\n", time.expect("a time"))
+}
+
+fn numbers(printed: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(printed).expect("text");
+    let number = |line: &str| line.rsplit(' ').next().and_then(|it| it.parse().ok());
+    text.lines().filter_map(number).collect()
+}
+
+/// Three files that share the lines 0 to `n`; every third line goes on in a second one.
+fn shared(dir: &Dir, n: u64, seed: u64) -> Vec<String> {
+    let mut rng = Rng::seeded(seed);
+    let mut texts = [String::new(), String::new(), String::new()];
+    for number in 0..n {
+        let text = &mut texts[rng.below(0..3) as usize];
+        text.push_str(&line(number));
+        if number % 3 == 0 {
+            text.push_str("    of the line before\n");
+        }
+    }
+    let names = ["a.log", "b.log", "c.log"];
+    names
+        .iter()
+        .zip(texts)
+        .map(|(name, text)| {
+            dir.write(name, &text);
+            dir.text(name)
+        })
+        .collect()
+}
+
+#[test]
+fn files_that_end_are_merged_by_the_times_of_their_lines_the_same_each_time() {
+    let n = 20_000;
+    let dir = Dir::new();
+    let files = shared(&dir, n, 7);
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let mut outputs = Vec::new();
+
+    for _ in 0..2 {
+        let args = [&["--no-follow", "-n", "all", "-r", "-q"], &files[..]].concat();
+        outputs.push(Logweir::tail(&Dir::new(), args).ended().good());
+    }
+
+    assert_eq!(numbers(&outputs[0]), (0..n).collect::<Vec<_>>());
+    let text = String::from_utf8_lossy(&outputs[0]);
+    let rows: Vec<&str> = text.lines().collect();
+    for pair in rows.windows(2).filter(|pair| pair[1].starts_with(' ')) {
+        assert!(
+            numbers(pair[0].as_bytes())[0].is_multiple_of(3),
+            "{pair:?}: it belongs to another line"
+        );
+    }
+    assert!(outputs[0] == outputs[1], "two runs differ");
+}
+
+#[test]
+fn without_order_files_that_end_come_one_after_the_other() {
+    let dir = Dir::new();
+    let files = shared(&dir, 100, 3);
+    let args = ["--no-follow", "-n", "all", "-r", "--order", "off"];
+
+    let printed = Logweir::tail(
+        &dir,
+        [
+            &args[..],
+            &files.iter().map(String::as_str).collect::<Vec<_>>(),
+        ]
+        .concat(),
+    )
+    .ended()
+    .good();
+
+    let expected: String = ["a.log", "b.log", "c.log"]
+        .iter()
+        .map(|name| std::fs::read_to_string(dir.path(name)).expect("reads a test log"))
+        .collect();
+    assert_eq!(String::from_utf8_lossy(&printed), expected);
+}
+
+#[test]
+fn the_backlog_of_files_that_are_followed_is_merged() {
+    let n = 3_000;
+    let dir = Dir::new();
+    let files = shared(&dir, n, 11);
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let limit = (n + n / 3).to_string();
+
+    let args = [&["-n", "all", "-r", "-q", "--limit", &limit], &files[..]].concat();
+    let printed = Logweir::tail(&dir, args).ended().good();
+
+    assert_eq!(numbers(&printed), (0..n).collect::<Vec<_>>());
+}
+
+/// Two pipes whose writers are late by less than the window, each in its own way.
+#[test]
+fn live_streams_that_are_late_come_out_sorted() {
+    let dir = Dir::new();
+    let script = r#"mkfifo one two
+        "$@" one two & reader=$!
+        exec 3>one 4>two
+        printf ready >ready
+        cat >&3 <steps.one & cat >&4 <steps.two & wait $reader"#;
+    // What is written comes through pipes of this test, so that it says when.
+    for name in ["steps.one", "steps.two"] {
+        let status = std::process::Command::new("mkfifo")
+            .arg(dir.path(name))
+            .status();
+        assert!(status.expect("mkfifo runs").success());
+    }
+    let script = format!("cd '{}'; {script}", dir.path("").display());
+    let args = ["tail", "-r", "-q", "--order", "2s", "--limit", "40"];
+    let agent = Logweir::shell(&dir, &script, args).start();
+    let open = |name| {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(dir.path(name))
+            .expect("opens a pipe")
+    };
+    let (mut one, mut two) = (open("steps.one"), open("steps.two"));
+
+    // One stream runs ahead of the other by up to ten lines, then the other does.
+    for round in 0..4 {
+        let (odd, even): (Vec<u64>, Vec<u64>) =
+            (10 * round..10 * round + 10).partition(|n| n % 2 == 1);
+        let text = |numbers: Vec<u64>| numbers.into_iter().map(line).collect::<String>();
+        let mut write = |to_one: bool, text: String| {
+            let pipe = if to_one { &mut one } else { &mut two };
+            pipe.write_all(text.as_bytes()).expect("writes a pipe");
+        };
+        write(round % 2 == 0, text(even));
+        pass(Duration::from_millis(50));
+        write(round % 2 == 1, text(odd));
+    }
+    let ended = agent.wait();
+
+    assert_eq!(
+        numbers(&ended.stdout),
+        (0..40).collect::<Vec<_>>(),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_quiet_file_costs_no_more_than_the_window() {
+    let dir = Dir::new();
+    dir.write("quiet.log", line(0));
+    dir.write("app.log", line(1));
+    let args = [
+        "-r",
+        "-q",
+        "--order",
+        "300ms",
+        &dir.text("quiet.log"),
+        &dir.text("app.log"),
+    ];
+    let agent = Logweir::tail(&dir, args).start();
+    let mut expected = [line(0), line(1)].concat();
+    agent.wait_printed(expected.as_bytes());
+
+    let begun = Instant::now();
+    dir.append("app.log", line(2));
+    expected.push_str(&line(2));
+    agent.wait_printed(expected.as_bytes());
+
+    // Half a second for a machine on which other tests run.
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(250), "{waited:?}");
+    assert!(waited < Duration::from_millis(800), "{waited:?}");
+}

@@ -1,0 +1,170 @@
+//! What else `tail` does: it remembers, copies, and says what it was asked for.
+
+use std::fs;
+
+use crate::support::{Dir, Logweir};
+
+#[test]
+fn a_cursor_file_lets_the_next_run_go_on() {
+    let dir = Dir::new();
+    let log = dir.write("app.log", "one\ntwo\n");
+    let (log, cursor) = (log.to_str().expect("UTF-8"), dir.text("cursor"));
+    let args = ["--no-follow", "-r", "-q", "--cursor-file", &cursor, log];
+
+    Logweir::tail(&dir, args).ended().good();
+    dir.append("app.log", "three\n");
+    let printed = Logweir::tail(&dir, args).ended().good();
+    let again = Logweir::tail(&dir, args).ended().good();
+
+    assert_eq!(printed, b"one\ntwo\nthree\n");
+    assert_eq!(again, printed);
+}
+
+#[test]
+fn a_cursor_file_that_is_something_else_is_left_alone() {
+    let dir = Dir::new();
+    let log = dir.write("app.log", "one\n");
+    let log = log.to_str().expect("UTF-8");
+
+    let ended = Logweir::tail(&dir, ["--no-follow", "--cursor-file", log, log]).ended();
+
+    ended.failed(74, &["app.log: it holds something else than positions"]);
+    assert_eq!(fs::read(dir.path("app.log")).expect("reads"), b"one\n");
+}
+
+#[test]
+fn lines_go_to_a_second_place_too() {
+    let dir = Dir::new();
+    let log = dir.write("app.log", "one\ntwo\n");
+    let to = dir.text("copy.ndjson");
+
+    let args = [
+        "--no-follow",
+        "-r",
+        "--to",
+        &to,
+        log.to_str().expect("UTF-8"),
+    ];
+    let printed = Logweir::tail(&dir, args).ended().good();
+
+    assert_eq!(printed, b"one\ntwo\n");
+    let copy = fs::read_to_string(to).expect("the copy is there");
+    let messages: Vec<String> = copy
+        .lines()
+        .map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            record["_msg"].as_str().expect("text").to_owned()
+        })
+        .collect();
+    assert_eq!(messages, ["one", "two"]);
+}
+
+#[test]
+fn strict_makes_a_source_that_fails_an_error() {
+    let dir = Dir::new();
+    let log = dir.write("app.log", "one\n");
+    let (log, missing) = (log.to_str().expect("UTF-8"), dir.text("missing.log"));
+    let args = ["--no-follow", "-r", log, &missing];
+
+    let plain = Logweir::tail(&dir, args).ended();
+    let strict = Logweir::tail(&dir, [&["--strict"], &args[..]].concat()).ended();
+
+    plain.failed(0, &["! cannot read", "missing.log"]);
+    strict.failed(1, &["! cannot read", "missing.log"]);
+    assert_eq!(strict.stdout, b"one\none\n");
+}
+
+#[test]
+fn what_was_asked_for_is_printed_as_a_configuration_that_is_good() {
+    let dir = Dir::new();
+    let token = dir.write("token", "s3cret-token\n");
+    let token = format!("@{}", token.display());
+    let args = [
+        "--print-config",
+        "-n",
+        "0",
+        "-g",
+        "a\"b",
+        "-v",
+        r"\d",
+        "--multiline",
+        r"^\S",
+        "-H",
+        "X-Key: s3cret-header",
+        "--bearer",
+        &token,
+        "-k",
+        "--to",
+        "out.ndjson",
+        "-o",
+        "json",
+        "odd.name=/var/log/${x}.log",
+        "https://h.example/stream",
+        "sse+http://127.0.0.1:1/e",
+        "wss://w.example/feed",
+        "-",
+    ];
+
+    let printed = Logweir::tail(&dir, args).ended().good();
+    let config = dir.write(
+        "agent.toml",
+        std::str::from_utf8(&printed).expect("TOML is UTF-8"),
+    );
+    let check = ["check", "--no-env", "-c", config.to_str().expect("UTF-8")];
+    let checked = Logweir::new(&Dir::new(), check).ended();
+
+    checked.failed(0, &["ok: 5 sources, 2 sinks"]);
+    let text = String::from_utf8_lossy(&printed);
+    assert!(!text.contains("s3cret"), "{text}");
+    for expected in [
+        "[source.\"odd.name\"]\npath = \"/var/log/$${x}.log\"\nstart = \"end\"\n",
+        "include = [\"a\\\"b\"]\nexclude = [\"\\\\d\"]\nmultiline = { start = \"^\\\\S\" }\n",
+        "tls = { verify = false }\n",
+        "bearer = \"${file:",
+        "headers = { X-Key = \"${env:H_EXAMPLE_X_KEY}\" }",
+        "url = \"sse+http://127.0.0.1:1/e\"\n",
+        "type = \"stdin\"\n",
+        "[agent]\norder = \"200ms\"\n",
+    ] {
+        assert!(text.contains(expected), "no {expected:?} in\n{text}");
+    }
+}
+
+#[test]
+fn sources_of_a_configuration_can_be_watched_by_name() {
+    let dir = Dir::new();
+    dir.write("a.log", "a1\n");
+    dir.write("b.log", "b1\n");
+    let config = dir.config(
+        "[source]\na = \"{dir}/a.log\"\nb = \"{dir}/b.log\"\n[sink]\nout = \"{dir}/out\"\n",
+    );
+    let config = config.to_str().expect("UTF-8");
+
+    let one = Logweir::tail(&dir, ["-r", "--no-follow", "-c", config, "b"]).ended();
+    let unknown = Logweir::tail(&Dir::new(), ["-c", config, "c"]).ended();
+
+    assert_eq!(one.good(), b"b1\n");
+    unknown.failed(64, &["`c`: no source of", "there are: a, b"]);
+    assert!(!dir.path("out").exists() && !dir.path("state").exists());
+}
+
+#[test]
+fn a_dry_run_prints_what_sinks_would_get_and_remembers_nothing() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    let config = dir.config(
+        "[source]\napp = \"{dir}/app.log\"\n[sink.elastic]\nurl = \"http://127.0.0.1:1\"\n\
+         format = \"elasticsearch\"\nindex = \"logs\"\n",
+    );
+    let args = ["run", "--dry-run", "-c", config.to_str().expect("UTF-8")];
+    let agent = Logweir::new(&dir, args).start();
+
+    crate::support::within("the line", crate::support::PATIENCE, || {
+        let printed = String::from_utf8(agent.printed()).expect("text");
+        (printed.contains("\"create\"") && printed.contains("\"one\"")).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(!dir.path("state").exists());
+}
