@@ -164,6 +164,10 @@ pub struct Intent {
     /// The same at places where a write can be torn: see [`Pages`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pages: Option<Pages>,
+    /// Where the pieces of the bytes end that are written by a system call each, but for the last,
+    /// with the checksum of what is before: a process can be killed between two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<(u64, u32)>,
     /// The first bytes of the output once it is written, as long as they grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_after: Option<HeadAfter>,
@@ -328,6 +332,7 @@ mod tests {
                 every: 4,
                 crcs: vec![7],
             }),
+            pieces: vec![(3, 8)],
             head_after: Some(HeadAfter { len: 5, hash: 6 }),
             replayable: Some(vec![Span {
                 from: 0,

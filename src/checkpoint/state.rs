@@ -336,6 +336,7 @@ mod tests {
             crc: 0,
             prefixes: Vec::new(),
             pages: None,
+            pieces: Vec::new(),
             head_after: None,
             replayable: None,
             after: vec![cursor(end)],

@@ -278,6 +278,7 @@ mod tests {
                 every: 1,
                 crcs: crcs.collect(),
             }),
+            pieces: Vec::new(),
             head_after: None,
             replayable: None,
             after: vec![cursor(19)],
@@ -363,6 +364,29 @@ mod tests {
         for torn in [&b"one\ntwo\nthr"[..], b"one\n", b"one\ntw"] {
             assert_eq!(coarse(torn), (cut(torn.len() as u64), vec![], None));
         }
+    }
+
+    // Regression. Scenario: a batch of several pieces is torn by a kill between two of them, where a
+    // line ends and no page does. Bug: what stood behind the last page was taken for somebody
+    // else's, because it was a whole line, and stayed; the batch was written again behind it. Fix:
+    // the intent has the checksum at the end of each piece.
+    #[test]
+    fn a_write_that_is_torn_between_two_of_its_pieces_is_cut() {
+        let pieces = |ends: &[usize]| -> Vec<(u64, u32)> {
+            let one = |end: &usize| (*end as u64, crc32fast::hash(&LINES[..*end]));
+            ends.iter().map(one).collect()
+        };
+        let of_pieces = |there: &[u8]| {
+            trial_of(there, |intent| {
+                intent.pages = None;
+                intent.pieces = pieces(&[4, 14]);
+            })
+        };
+
+        assert_eq!(of_pieces(b"one\ntwo\nthree\n"), (cut(14), vec![], None));
+        let (outcome, left, _) = of_pieces(b"one\ntwo\nmine!\n");
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        assert_eq!(left, b"one\ntwo\nmine!\n");
     }
 
     #[test]

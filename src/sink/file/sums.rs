@@ -17,6 +17,8 @@ pub(super) struct Sums {
     pub(super) prefixes: Vec<u32>,
     /// Of what is before each multiple of so many bytes in the output.
     pub(super) pages: Pages,
+    /// Of what is before the end of each piece but the last, with where that is.
+    pub(super) pieces: Vec<(u64, u32)>,
 }
 
 /// Foretells where a body begins in the only output of a sink, so that its checksums are made while
@@ -93,7 +95,7 @@ pub(super) fn sums(body: &Body, start: u64) -> Sums {
     let len = body.len as u64;
     let every = page_bytes(len);
     let mut crc = crc32fast::Hasher::new();
-    let (mut prefixes, mut crcs) = (Vec::new(), Vec::new());
+    let (mut prefixes, mut crcs, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
     // Where the next of each is due, counted from the start of the body.
     let (mut power, mut page) = (1_u64, every - start % every);
     let mut done = 0_u64;
@@ -117,11 +119,15 @@ pub(super) fn sums(body: &Body, start: u64) -> Sums {
         }
         crc.update(rest);
         done += rest.len() as u64;
+        if done < len {
+            pieces.push((done, crc.clone().finalize()));
+        }
     }
     Sums {
         crc: crc.finalize(),
         prefixes,
         pages: Pages { every, crcs },
+        pieces,
     }
 }
 
@@ -144,7 +150,10 @@ pub(super) fn proved(intent: &Intent, bytes: &[u8]) -> Option<usize> {
         let ends = ends.map_while(|end| usize::try_from(end).ok());
         ends.zip(&pages.crcs).take_while(|(len, _)| fits(len))
     });
-    let last = power.chain(pages).max_by_key(|(len, _)| *len);
+    let pieces = intent.pieces.iter();
+    let pieces = pieces.filter_map(|(end, crc)| Some((usize::try_from(*end).ok()?, crc)));
+    let pieces = pieces.take_while(|(len, _)| fits(len));
+    let last = power.chain(pages).chain(pieces).max_by_key(|(len, _)| *len);
     match last {
         Some((len, crc)) => (crc32fast::hash(&bytes[..len]) == *crc).then_some(len),
         None => Some(0),
@@ -170,6 +179,11 @@ mod tests {
         );
         for at in [1, 2, 3, 24, 255, 256, 257, 1048, 4999] {
             let cut = sums(&Body::of(&[&bytes[..at], &bytes[at..]]), 1000);
+            let pieces = vec![(at as u64, crc32fast::hash(&bytes[..at]))];
+            let whole = Sums {
+                pieces,
+                ..whole.clone()
+            };
             assert_eq!(cut, whole, "{at}");
         }
         let one = sums(&Body::of(&[b"a"]), 1023);

@@ -161,6 +161,7 @@ impl Inner {
             crc: sums.crc,
             prefixes: sums.prefixes,
             pages: Some(sums.pages).filter(|pages| !pages.crcs.is_empty()),
+            pieces: sums.pieces,
             head_after: head_after(output, start, &write.body),
             replayable: write.replayable.clone(),
             after: write.after.clone(),
