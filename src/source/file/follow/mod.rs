@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use super::adopt::Registry;
 use super::discover::{Match, Scanner};
-use super::generation::{Generation, GenerationId, Phase, Sleeper};
+use super::generation::{Generation, GenerationId, Sleeper};
 use super::pattern::{Exclude, Pattern, PatternError};
 use super::pump::{LastLine, Pump, Pumped, Rules, on_pool};
 use super::watch::{Hints, Polled, Watch};
@@ -42,6 +42,10 @@ const LOOK_PACE: Duration = Duration::from_millis(10);
 
 /// See [`LOOK_PACE`].
 const LOOK_SHARE: u32 = 10;
+
+/// Files that have no path any more are asked for late lines this long after an event that may be
+/// about one of them: names that move all the time bring very many events.
+const LATE_PACE: Duration = Duration::from_millis(20);
 
 /// Files read at the same time for one sink: more make threads, not speed.
 const PUMPS_MAX: usize = 8;
@@ -100,6 +104,8 @@ pub(super) struct FileSource {
     /// Files whose `stat` is due, in turn.
     round: Vec<GenerationId>,
     look_at: Instant,
+    /// When files that were replaced are asked for late lines, if an event asked for that.
+    ask_late_at: Option<Instant>,
     /// When the last look ended, and what it took.
     looked_last: (Instant, Duration),
     looked: bool,
@@ -166,6 +172,7 @@ impl FileSource {
             undecided: Vec::new(),
             round: Vec::new(),
             look_at: now,
+            ask_late_at: None,
             looked_last: (now, Duration::ZERO),
             looked: false,
         })
@@ -218,7 +225,7 @@ impl FileSource {
         const SETTLED_CHECK: Duration = Duration::from_millis(20);
         let paced = self.later.values().min().copied();
         let settled = (!self.backlog.is_empty()).then(|| Instant::now() + SETTLED_CHECK);
-        let due = [paced, settled].into_iter().flatten();
+        let due = [paced, settled, self.ask_late_at].into_iter().flatten();
         due.fold(self.look_at, Instant::min)
     }
 
@@ -356,13 +363,7 @@ impl FileSource {
         }
         if unknown || hints.names {
             // A write through an old handle is reported under the file's new name.
-            let not_current = self
-                .generations
-                .iter()
-                .filter(|(_, it)| it.phase != Phase::Current);
-            for id in not_current.map(|(id, _)| *id).collect::<Vec<_>>() {
-                self.want_all(id, now);
-            }
+            self.ask_late_at.get_or_insert(now + LATE_PACE);
         }
         self.lost_events |= hints.lost;
         if hints.names || hints.lost {
@@ -383,6 +384,9 @@ impl FileSource {
         for (id, outlet) in due.collect::<Vec<_>>() {
             self.later.remove(&(id, outlet));
             self.want(id, outlet, now);
+        }
+        if self.ask_late_at.is_some_and(|at| at <= now) {
+            self.ask_late().await?;
         }
         if self.look_at > now {
             return Ok(());

@@ -1,5 +1,6 @@
 //! Sweeping: asking for the state of files, in case no event told of a change.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use super::FileSource;
 use crate::source::SourceError;
 use crate::source::file::discover::Match;
-use crate::source::file::generation::GenerationId;
+use crate::source::file::generation::{Generation, GenerationId, Phase};
 use crate::source::file::pump::on_pool;
 use crate::source::file::tail::Place;
 use crate::source::file::watch::Polled;
@@ -40,6 +41,7 @@ enum Differs {
 impl FileSource {
     /// Looks at some files in turn, and at all of those whose changes bring no events.
     pub(super) async fn sweep(&mut self) -> Result<(), SourceError> {
+        self.ask_late().await?;
         let ids = self.due();
         let asked: Vec<Asked> = ids.into_iter().filter_map(|id| self.ask(id)).collect();
         let swept = on_pool(move || {
@@ -59,6 +61,29 @@ impl FileSource {
                 Some(Differs::Content) => self.want_all(asked.id, now),
                 Some(Differs::Inode) => self.turned(&asked, now).await?,
             }
+        }
+        Ok(())
+    }
+
+    /// Asks files that have no path any more whether a slow writer still writes to them.
+    pub(super) async fn ask_late(&mut self) -> Result<(), SourceError> {
+        self.ask_late_at = None;
+        let replaced = self.generations.iter();
+        let replaced = replaced.filter(|(_, it)| it.phase != Phase::Current);
+        let open = |it: &Generation| it.file.clone().filter(|_| it.is_drained());
+        let asked: Vec<(GenerationId, Option<Arc<File>>, u64)> =
+            replaced.map(|(id, it)| (*id, open(it), it.len)).collect();
+        let grew = on_pool(move || {
+            let is_as_it_was =
+                |file: &File, len: u64| file.metadata().is_ok_and(|it| it.len() == len);
+            let grew = asked.into_iter().filter(|(_, file, len)| {
+                file.as_ref().is_none_or(|file| !is_as_it_was(file, *len))
+            });
+            Ok(grew.map(|(id, ..)| id).collect::<Vec<_>>())
+        });
+        let now = Instant::now();
+        for id in grew.await.map_err(SourceError::Io)? {
+            self.want_all(id, now);
         }
         Ok(())
     }

@@ -17,15 +17,16 @@ impl FileSource {
         let mut wanted = Vec::new();
         let mut broken = Vec::new();
         for (id, generation) in &mut self.generations {
-            if let Phase::Replaced { until } = generation.phase {
+            if let Phase::Replaced { until } = generation.phase
+                && until <= now
+                && generation.is_drained()
+            {
                 wanted.push(*id);
-                if until <= now && generation.is_drained() {
-                    generation.phase = Phase::Ending;
-                    generation
-                        .places
-                        .iter_mut()
-                        .for_each(|slot| slot.drained = false);
-                }
+                generation.phase = Phase::Ending;
+                generation
+                    .places
+                    .iter_mut()
+                    .for_each(|slot| slot.drained = false);
             }
             for (outlet, slot) in generation.places.iter().enumerate() {
                 if slot
