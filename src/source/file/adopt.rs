@@ -1,7 +1,7 @@
 //! Deciding what a file is when it is first seen at a path: one that is known from before, or a new
 //! one, and where each sink's reading of it starts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,16 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use super::discover::find_inode;
-use super::found::{Found, key_of, now_s, still_there};
-use super::rotation::{CopyOf, Living, age_key, copy_of, ended_last, find_copy, named_path};
+use super::found::{Found, SEEN_SLACK_S, key_of, noted_at, now_s, still_there};
+use super::generation::GenerationId;
+use super::rotation::{
+    CopyOf, Living, age_key, copy_of, ended_last, find_copy, find_missed, find_rewritten,
+    named_path,
+};
 use super::tail::Place;
 use super::{Inode, Start, open};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::CursorKey;
-
-/// A change that is older than a record by less than this may have been missed in it.
-const SEEN_SLACK_S: u64 = 2;
 
 /// So many files that may have been missed are compared with what is known of them at the first
 /// look, before what rotation made of them is judged. The others are looked at in their turn.
@@ -134,6 +135,18 @@ impl Registry {
         by_path.get(path).cloned().unwrap_or_default()
     }
 
+    /// The unclaimed streams that were last seen at a path and have not ended.
+    fn at(&mut self, path: &Path) -> Vec<Arc<StreamRecord>> {
+        let path = path.to_string_lossy();
+        let inodes = self.inodes_at(&path);
+        let known = inodes
+            .iter()
+            .filter_map(|it| self.by_inode.get(it))
+            .flatten();
+        let is_there = |it: &&Arc<StreamRecord>| *it.path == *path && !it.ended;
+        known.filter(is_there).cloned().collect()
+    }
+
     /// Gives back the memory that unclaimed streams took.
     pub(super) fn shrink(&mut self) {
         self.by_inode.shrink_to_fit();
@@ -174,7 +187,10 @@ impl Registry {
     ) -> Option<(Arc<StreamRecord>, Box<[Place]>, bool)> {
         let path = path.to_str()?;
         let same = self.by_inode.get(&inode)?;
-        let record = same.iter().find(|it| !it.ended && *it.path == *path)?;
+        let is_it = |it: &&Arc<StreamRecord>| {
+            !it.ended && *it.path == *path && u64::from(it.head_len) <= len
+        };
+        let record = same.iter().find(is_it)?;
         let known = self.checkpoints.positions(&self.source, &key_of(record));
         let place = |sink: &Arc<str>| {
             let (_, at) = known.iter().find(|(known, _)| known == sink)?;
@@ -289,58 +305,136 @@ impl Registry {
         // What has its path and its inode is decided on when its path is taken in.
         let in_place = |it: &StreamRecord| {
             let entry_ino = named.get(OsStr::new(&*it.path));
-            entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it))
+            // Of one that was empty nothing tells whether it is as it was.
+            it.head_len > 0 && entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it))
         };
         let moved = known.filter(|it| !it.ended && !in_place(it));
         let moved: Vec<Arc<StreamRecord>> = moved.cloned().collect();
-        let mut adopted = Vec::new();
+        let mut traces = Vec::new();
         for record in moved {
             let path = PathBuf::from(&*record.path);
-            let found = if self.is_at(&record, &path)? {
-                Found::look(&path).ok().flatten()
-            } else {
-                self.moved_to(&record, &path)?
+            let is_at = self.is_at(&record, &path)?;
+            let in_place = is_at && named.contains_key(path.as_os_str());
+            let found = match is_at {
+                // It is taken in with its path, behind what came before.
+                true if in_place => None,
+                true => Found::look(&path).ok().flatten(),
+                false => self.moved_to(&record, &path)?,
             };
+            let mut adopted = Vec::new();
             if let Some(found) = found {
                 self.remove(&record);
-                let was_at = named_path(path, named);
-                adopted.push((was_at, self.resume_as(&record, found)?));
-            } else if still_there(&record) {
-                // Its inode holds something else now, and what it held is nowhere.
-                self.remove(&record);
-                self.ended(&record);
+                adopted.push(self.resume_as(&record, found)?);
+            }
+            let was_at = named_path(path, named);
+            traces.push(Trace {
+                record,
+                was_at,
+                in_place,
+                adopted,
+            });
+        }
+        // What nobody knows is judged when everything that is known has been found.
+        let mut taken: HashSet<Inode> = traces.iter().filter_map(Trace::inode).collect();
+        for trace in &mut traces {
+            self.follow_up(trace, &mut taken)?;
+        }
+        let mut adopted = Vec::new();
+        for trace in traces {
+            // What was written to a file after it was copied is younger than the copy.
+            let mut least = None;
+            for (n, it) in trace.adopted.into_iter().enumerate() {
+                let (born, number) = age_key(&it.found);
+                let born = if n == 1 { born.max(least) } else { born };
+                least = born;
+                adopted.push(((born, number), (trace.was_at.clone(), it)));
             }
         }
-        adopted.sort_by_cached_key(|(_, adopted)| age_key(&adopted.found));
-        Ok(adopted)
+        adopted.sort_by_key(|(age, _)| *age);
+        Ok(adopted.into_iter().map(|(_, it)| it).collect())
     }
 
-    /// Known streams that no file has claimed and of which something was unread: their files are
-    /// gone, at least for now. Each comes with how many bytes of it are known to be unread.
-    pub(super) fn gone(&self) -> Vec<(Arc<StreamRecord>, u64)> {
+    /// Takes in what came to a known stream's path after it and was rotated away unseen.
+    fn follow_up(&mut self, trace: &mut Trace, taken: &mut HashSet<Inode>) -> io::Result<()> {
+        let (record, path) = (&trace.record, Path::new(&*trace.record.path));
+        let known = Inode::of_record(record);
+        let mut later = Vec::new();
+        if trace.inode() != Some(known) {
+            // Its inode can hold something else now.
+            let rewritten = find_rewritten(path, known);
+            if trace.adopted.is_empty() && (rewritten.is_some() || still_there(record)) {
+                self.remove(record);
+                self.ended(record);
+            }
+            if let Some(rewritten) = rewritten.filter(|_| !taken.contains(&known)) {
+                self.tell_displaced(record, &rewritten, None);
+                later.push(rewritten);
+            }
+        }
+        // What is copied is older than its copies.
+        taken.insert(known);
+        let present = Found::look(&trace.was_at).ok().flatten();
+        let present = present.filter(|it| it.inode != known);
+        let mut missed = find_missed(&trace.was_at, noted_at(record), present.as_ref(), taken);
+        // The copy of what is at its path goes on there, when that is taken in.
+        let unclaimed = self.at(&trace.was_at);
+        let unclaimed = unclaimed.iter();
+        let unclaimed = unclaimed.map(|it| Living::known(it, self.resume_places(it)));
+        let unclaimed: Vec<Living> = unclaimed.collect();
+        missed.retain(|it| {
+            let is_copy = |of| matches!(copy_of(it, of), Ok(CopyOf::Yes | CopyOf::Perhaps));
+            !unclaimed.iter().any(is_copy)
+        });
+        taken.extend(missed.iter().map(|it| it.inode));
+        later.extend(missed);
+        for found in later {
+            if let Decision::Read(new) = self.adopt(found, Start::Beginning, &[])? {
+                trace.adopted.push(*new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Known streams that no file has claimed: their files are gone, at least for now. Should one
+    /// come back to its path it goes on. Each comes with how many bytes of it are known to be unread.
+    pub(super) fn gone(&mut self) -> Vec<(Arc<StreamRecord>, u64)> {
         let known = self.by_inode.values().flatten().filter(|it| !it.ended);
-        let unread = |record: &Arc<StreamRecord>| {
-            let places = self.resume_places(record);
-            let least = places.iter().map(|it| it.offset).min()?;
-            let unread = record.len.saturating_sub(least);
-            (unread > 0).then(|| (Arc::clone(record), unread))
-        };
-        known.filter_map(unread).collect()
+        let known: Vec<Arc<StreamRecord>> = known.cloned().collect();
+        let mut gone = Vec::new();
+        for record in known {
+            let least = self.resume_places(&record).iter().map(|it| it.offset).min();
+            let unread = record.len.saturating_sub(least.unwrap_or(0));
+            // It is said once, and forgotten as what has ended is.
+            self.unwritten.0.push(StreamRecord {
+                ended: true,
+                seen: now_s(),
+                ..StreamRecord::clone(&record)
+            });
+            gone.push((record, unread));
+        }
+        gone
     }
 
     /// Known streams that had the file's inode and whose content it has not: each goes on in the
-    /// copy that was made of it, or has ended. Blocks.
+    /// copy that was made of it, or has ended. `living` are the files that are read already. Blocks.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn displaced(&mut self, found: &Found) -> io::Result<Vec<Adopted>> {
+    pub(super) fn displaced(
+        &mut self,
+        found: &Found,
+        living: &HashMap<Inode, GenerationId>,
+    ) -> io::Result<Vec<Adopted>> {
         let same_inode = self.by_inode.get(&found.inode).into_iter().flatten();
         let known: Vec<Arc<StreamRecord>> = same_inode.filter(|it| !it.ended).cloned().collect();
         let mut adopted = Vec::new();
+        let mut noted: Option<SystemTime> = None;
         for record in known {
             if self.is_continued(&record, found)? {
                 continue;
             }
+            let at = noted_at(&record);
+            noted = Some(noted.map_or(at, |noted| noted.min(at)));
             self.remove(&record);
             let path = PathBuf::from(&*record.path);
             let copy = find_copy(&path, &record, &self.resume_places(&record));
@@ -351,6 +445,18 @@ impl Registry {
             }
         }
         adopted.sort_by_cached_key(|adopted| age_key(&adopted.found));
+        // What came after them and was copied or renamed away before it was seen.
+        let Some(since) = noted else {
+            return Ok(adopted);
+        };
+        let mut known: HashSet<Inode> = living.keys().copied().collect();
+        known.extend(adopted.iter().map(|it| it.found.inode));
+        known.insert(found.inode);
+        for missed in find_missed(&found.path, since, None, &known) {
+            if let Decision::Read(missed) = self.adopt(missed, Start::Beginning, &[])? {
+                adopted.push(*missed);
+            }
+        }
         Ok(adopted)
     }
 
@@ -496,5 +602,26 @@ impl Registry {
             stream: key_of(record),
             sink: Arc::clone(sink),
         }
+    }
+}
+
+/// A known stream whose file is not where it was or may be another one, the path that it was at, and what is read of both,
+/// in order.
+struct Trace {
+    record: Arc<StreamRecord>,
+    was_at: PathBuf,
+    /// True where it is at its path and nothing tells that it is another one.
+    in_place: bool,
+    adopted: Vec<Adopted>,
+}
+
+impl Trace {
+    /// The file that the stream goes on in.
+    fn inode(&self) -> Option<Inode> {
+        if self.in_place {
+            return Some(Inode::of_record(&self.record));
+        }
+        let first = self.adopted.first()?;
+        (first.record.id == self.record.id).then_some(first.found.inode)
     }
 }

@@ -5,13 +5,16 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::identity::Head;
 use super::{Inode, open};
 use crate::checkpoint::StreamRecord;
 use crate::model::StreamKey;
 use crate::outputs::OwnFiles;
+
+/// A change that is older than a record by less than this may have been missed in it.
+pub(super) const SEEN_SLACK_S: u64 = 2;
 
 /// A file as it was found at a path.
 #[derive(Clone, Debug)]
@@ -28,7 +31,11 @@ pub(super) struct Found {
 impl Found {
     /// Opens and looks; `None` for what is not a regular file. Blocks.
     pub(super) fn look(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(path)?;
+        Self::of(Arc::new(open(path)?), path)
+    }
+
+    /// Looks at an open file, wherever it is now; `None` for what is not a regular file. Blocks.
+    pub(super) fn of(file: Arc<File>, path: &Path) -> io::Result<Option<Self>> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Ok(None);
@@ -41,12 +48,18 @@ impl Found {
         let path = path.to_owned();
         Ok(Some(Self {
             path,
-            file: Arc::new(file),
+            file,
             inode,
             len: metadata.len(),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             head,
         }))
+    }
+
+    /// True where a path names it now. Blocks.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        path.metadata()
+            .is_ok_and(|it| Inode::of_metadata(&it) == self.inode)
     }
 
     /// True where this process writes the file itself. Blocks.
@@ -60,6 +73,12 @@ pub(super) fn still_there(known: &StreamRecord) -> bool {
     Path::new(&*known.path)
         .metadata()
         .is_ok_and(|there| there.dev() == known.dev && there.ino() == known.ino)
+}
+
+/// When a record was made or last confirmed, with some slack: what was rotated away before that is
+/// older than its stream, or known itself.
+pub(super) fn noted_at(record: &StreamRecord) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(record.seen.saturating_sub(SEEN_SLACK_S))
 }
 
 /// The stream that a record speaks of.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Inode;
@@ -83,6 +83,8 @@ pub(super) struct Slot {
     pub(super) cursor: Option<Cursor>,
     /// Where the cursor stands, or stood when a pump took it.
     pub(super) place: Place,
+    /// The cursor's, whoever has it.
+    pub(super) progress: Arc<Mutex<Place>>,
     /// True where it waits for its turn.
     pub(super) queued: bool,
     /// True where it was asked for while a pump had it.
@@ -99,6 +101,7 @@ impl Slot {
     pub(super) fn new(cursor: Cursor, now: Instant) -> Self {
         Self {
             place: cursor.place,
+            progress: Arc::clone(&cursor.progress),
             cursor: Some(cursor),
             queued: false,
             again: false,

@@ -44,8 +44,34 @@ impl Head {
 
     /// True where a file that once began as `record` says may have grown to begin like this.
     pub(super) fn continues(&self, record: &StreamRecord) -> bool {
-        let prefix = self.0.get(..record.head_len as usize);
-        prefix.is_some_and(|prefix| XxHash3_64::oneshot(prefix) == record.head_hash)
+        Beginning::of(record).is_of(&self.0)
+    }
+}
+
+/// How a known file began, as far as it was there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beginning {
+    len: usize,
+    hash: u64,
+}
+
+impl Beginning {
+    pub(super) fn of(record: &StreamRecord) -> Self {
+        Self {
+            len: record.head_len as usize,
+            hash: record.head_hash,
+        }
+    }
+
+    /// How many bytes are known, 0 of a file that was empty.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True where these bytes begin like it.
+    pub(super) fn is_of(&self, bytes: &[u8]) -> bool {
+        let beginning = bytes.get(..self.len);
+        beginning.is_some_and(|it| self.len == 0 || XxHash3_64::oneshot(it) == self.hash)
     }
 }
 

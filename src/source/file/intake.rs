@@ -119,7 +119,7 @@ fn examine(
         return Ok((found.inode, Examined::Known));
     }
     let inode = found.inode;
-    let displaced = registry.displaced(&found)?;
+    let displaced = registry.displaced(&found, &sight.living)?;
     let since = sight.since.as_ref();
     let start = first_start(sight.start, since, sight.ignore_older, &found)?;
     let decision = registry.adopt(found, start, &[])?;

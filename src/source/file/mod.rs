@@ -19,9 +19,11 @@ mod pump;
 mod rotation;
 mod since;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod watch;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -150,11 +152,14 @@ impl Inode {
     }
 
     fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
+        Ok(Self::of_metadata(&file.metadata()?))
+    }
+
+    fn of_metadata(metadata: &Metadata) -> Self {
+        Self {
             dev: metadata.dev(),
             ino: metadata.ino(),
-        })
+        }
     }
 }
 

@@ -7,14 +7,14 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::discover::find_inode;
-use super::identity::Head;
+use super::identity::{Beginning, Head};
 use super::tail::{Change, Hop, Part, Place, Reading};
 use super::{Inode, open};
 use crate::checkpoint::Checkpoints;
@@ -34,6 +34,9 @@ const HOPS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) place: Place,
+    /// Up to where was read. It is locked while a read goes on: who must know what was read of the
+    /// file, as it is now, waits for that.
+    pub(super) progress: Arc<Mutex<Place>>,
     pub(super) ledger: Ledger,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     pub(super) next_time_ns: i64,
@@ -62,6 +65,7 @@ pub(super) struct Pump {
     pub(super) pool: Pool,
     pub(super) rules: Rules,
     pub(super) tail: LastLine,
+    pub(super) beginning: Beginning,
     /// True where the fingerprint may have grown.
     pub(super) wants_head: bool,
 }
@@ -165,7 +169,16 @@ impl Pump {
             let charges = self.charges(most).await?;
             most = HOPS_MAX;
             let (place, handle, n_hops) = (cursor.place, Arc::clone(&file), charges.len());
-            let read = on_pool(move || Ok((reading.hops(&handle, place, n_hops), reading)));
+            let progress = Arc::clone(&cursor.progress);
+            let read = on_pool(move || {
+                let mut at = lock(&progress);
+                let hops = reading.hops(&handle, place, n_hops);
+                let found = hops.iter().rev().filter_map(|(hop, _)| hop.as_ref().ok());
+                if let Some(place) = found.filter_map(Hop::place_after).next() {
+                    *at = place;
+                }
+                Ok((hops, reading))
+            });
             let (hops, rest) = read.await.map_err(End::Failed)?;
             reading = rest;
             cursor.refined = reading.refined;
@@ -212,6 +225,7 @@ impl Pump {
             counters: Arc::clone(&self.counters),
             limit: self.outlet.chunk_bytes,
             lines_max: self.outlet.chunk_lines,
+            beginning: self.beginning,
         })
     }
 
@@ -319,6 +333,7 @@ impl Pump {
         let mut charge = Some(charge);
         for (index, (lines, place)) in parts.into_iter().enumerate() {
             cursor.place = place;
+            *lock(&cursor.progress) = place;
             let ack = cursor.ledger.open(place.position());
             let Some(lines) = lines else {
                 // Passed over, and so settled at once, behind what was sent before it.
@@ -347,6 +362,11 @@ impl Pump {
         }
         Ok(())
     }
+}
+
+/// A panic while it was held leaves a place that is right: it is set in one go.
+pub(super) fn lock(progress: &Mutex<Place>) -> MutexGuard<'_, Place> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the file by its path or, where another one is there now, by its inode in the same folder.

@@ -8,13 +8,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::Inode;
+use super::adopt::Adopted;
+use super::discover::find_inode;
 use super::found::Found;
 use super::identity::{Head, guard_at};
-use super::pump::{Location, locate};
+use super::pump::{Location, locate, lock};
 use super::tail::Place;
 use crate::checkpoint::StreamRecord;
 
@@ -24,9 +26,39 @@ pub(super) struct Living {
     pub(super) record: Arc<StreamRecord>,
     pub(super) file: Option<Arc<File>>,
     pub(super) location: Location,
-    pub(super) places: Vec<Place>,
-    /// True while it is being read: it is beyond its places.
-    pub(super) is_read: bool,
+    /// One for each sink.
+    pub(super) progress: Vec<Arc<Mutex<Place>>>,
+}
+
+impl Living {
+    /// A known file that is not taken in yet.
+    pub(super) fn known(record: &Arc<StreamRecord>, places: Vec<Place>) -> Self {
+        let location = Location {
+            path: Path::new(&*record.path).into(),
+            inode: Inode::of_record(record),
+        };
+        Self {
+            record: Arc::clone(record),
+            file: None,
+            location,
+            progress: places.into_iter().map(Mutex::new).map(Arc::new).collect(),
+        }
+    }
+
+    /// A file that is being taken in.
+    pub(super) fn of(adopted: &Adopted) -> Self {
+        let location = Location {
+            path: adopted.found.path.as_path().into(),
+            inode: adopted.found.inode,
+        };
+        let places = adopted.places.iter();
+        Self {
+            record: Arc::clone(&adopted.record),
+            file: Some(Arc::clone(&adopted.found.file)),
+            location,
+            progress: places.map(|it| Arc::new(Mutex::new(*it))).collect(),
+        }
+    }
 }
 
 /// Whether a file is a copy of one that is read.
@@ -38,7 +70,7 @@ pub(super) enum CopyOf {
 
 /// Tells a copy from a file of its own. Only names that rotation gives can be copies.
 pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
-    if !is_sibling(Path::new(&*other.record.path), &found.path) {
+    if !share_a_base(&other.location.path, &found.path) {
         return Ok(CopyOf::No);
     }
     if found.len == 0 {
@@ -61,23 +93,25 @@ pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
         }
     }
     // Looked at after what was compared, which may have been truncated meanwhile.
+    let places: Vec<Place> = other.progress.iter().map(|it| *lock(it)).collect();
     let len = original.metadata()?.len();
-    let mut places = other.places.iter();
-    let truncated = places.any(|place| !place.is_held_by(original, len).unwrap_or(true));
-    let unread_is_here = holds_all(found, &other.record, &other.places)?;
+    let is_held = |place: &Place| place.is_held_by(original, len).unwrap_or(true);
+    let truncated = !places.iter().all(is_held);
+    let unread_is_here = holds_all(found, &other.record, &places)?;
     let still_grows = found.file.metadata()?.len() != found.len;
-    let first_read = other.is_read && other.places.iter().all(|place| place.offset == 0);
-    Ok(
-        if truncated && (unread_is_here || still_grows) || first_read {
-            CopyOf::Perhaps
-        } else {
-            CopyOf::No
-        },
-    )
+    Ok(if truncated && (unread_is_here || still_grows) {
+        CopyOf::Perhaps
+    } else {
+        CopyOf::No
+    })
 }
 
 /// True where the file holds what was read up to each place, and something was read at all.
-fn holds_all(found: &Found, record: &StreamRecord, places: &[Place]) -> io::Result<bool> {
+pub(super) fn holds_all(
+    found: &Found,
+    record: &StreamRecord,
+    places: &[Place],
+) -> io::Result<bool> {
     if !found.head.continues(record) || places.iter().all(|place| place.offset == 0) {
         return Ok(false);
     }
@@ -92,40 +126,53 @@ fn holds_all(found: &Found, record: &StreamRecord, places: &[Place]) -> io::Resu
 /// The copy of a stream that was truncated at `path`, beside it and under a name that rotation
 /// gives. Blocks.
 pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) -> Option<Found> {
-    siblings(path, |ino| ino == record.ino)
-        .into_iter()
+    let bases = bases(path).into_iter().chain([path.to_owned()]);
+    bases
+        .flat_map(|base| siblings(&base, |ino| ino == record.ino))
         .filter(|found| found.inode != Inode::of_record(record))
         .find(|found| holds_all(found, record, places).unwrap_or(false))
 }
 
-/// Generations that came to `path` and were renamed away without being seen: siblings that were made
-/// since then and before `present`, oldest first. Blocks.
+/// Generations that came to `path` and were renamed or copied away without being seen: siblings that
+/// were made since then and, where a file is there at present, before it; oldest first. Blocks.
 pub(super) fn find_missed(
     path: &Path,
     since: SystemTime,
-    present: &Found,
+    present: Option<&Found>,
     known: &HashSet<Inode>,
 ) -> Vec<Found> {
     let inos: HashSet<u64> = known.iter().map(|inode| inode.ino).collect();
-    let found = siblings(path, |ino| ino != present.inode.ino && inos.contains(&ino));
+    let at_path = present.map(|it| it.inode);
+    let is_present = |ino: u64| at_path.is_some_and(|it| it.ino == ino);
+    let found = siblings(path, |ino| !is_present(ino) && inos.contains(&ino));
     // A file that is copied and truncated is older than its copies: of them all are missed.
-    let present_born = born(&present.file).filter(|it| *it >= since);
-    // It may have been renamed meanwhile, and others after it: those are for the next look.
-    let place = found.iter().find(|it| it.inode == present.inode);
-    let present_number = place.and_then(|it| rotation_number(&it.path));
-    let is_younger = |it: &Found| {
-        let number = rotation_number(&it.path);
-        let renamed_later = present_number.is_some_and(|present| number < Some(present));
-        present_born.is_some_and(|born_at| (born(&it.file), renamed_later) > (Some(born_at), false))
+    let present_born = present.and_then(|it| born(&it.file));
+    let present_born = present_born.filter(|it| *it >= since);
+    // It may have been renamed meanwhile, and others after it: those are for the next look. As long
+    // as it is at the path, what is younger than it is a copy of what was in it before.
+    let place = found.iter().find(|it| Some(it.inode) == at_path);
+    let number = place.and_then(|it| rotation_number(&it.path));
+    let has_moved = place.is_some() || present.is_some_and(|it| !it.is_at(path));
+    let is_younger = |it: &Found| match (rotation_number(&it.path), number) {
+        (Some(it), Some(present)) => it < present,
+        _ => has_moved && present_born.is_some_and(|at| born(&it.file) > Some(at)),
     };
     let mut missed: Vec<Found> = found
         .into_iter()
-        .filter(|found| found.inode != present.inode && !known.contains(&found.inode))
+        .filter(|found| Some(found.inode) != at_path && !known.contains(&found.inode))
         .filter(|found| !is_compressed(&found.path) && !is_younger(found))
         .filter(|found| born(&found.file).is_some_and(|it| it >= since))
         .collect();
     missed.sort_by_cached_key(age_key);
     missed
+}
+
+/// The file that has a known stream's inode under a name that rotation gave it, and not its content:
+/// it was truncated or written anew, and then rotated. Blocks.
+pub(super) fn find_rewritten(path: &Path, known: Inode) -> Option<Found> {
+    let now = find_inode(path.parent()?, known.dev, known.ino)?;
+    let rotated = is_sibling(path, &now) && !is_compressed(&now);
+    rotated.then(|| Found::look(&now).ok().flatten()).flatten()
 }
 
 /// The files beside `path` that have a name that rotation gives, each once; but not those whose
@@ -146,8 +193,12 @@ fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
         };
         for entry in entries.filter_map(Result::ok) {
             let sibling = entry.path();
-            let seen = found.iter().any(|it| it.inode.ino == entry.ino());
-            if seen || skip(entry.ino()) || !is_sibling(path, &sibling) {
+            if skip(entry.ino()) || !is_sibling(path, &sibling) {
+                continue;
+            }
+            if let Some(seen) = found.iter_mut().find(|it| it.inode.ino == entry.ino()) {
+                // Numbers tell the order only where they are all of one moment.
+                seen.path = sibling;
                 continue;
             }
             let Ok(Some(one)) = Found::look(&sibling) else {
@@ -222,6 +273,13 @@ pub(super) fn bases(path: &Path) -> Vec<PathBuf> {
         .map(|base| path.with_file_name(base))
         .filter(|base| is_sibling(base, path))
         .collect()
+}
+
+/// True where rotation may have made both paths from one, which may be the first of them.
+fn share_a_base(one: &Path, other: &Path) -> bool {
+    let of_other = bases(other);
+    let mut of_one = bases(one).into_iter().chain([one.to_owned()]);
+    of_one.any(|base| of_other.contains(&base))
 }
 
 /// True where `path` has a name that rotation gives to `of`: `of.1`, `of-20261122`, `of.2026-11-22`

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::identity::{guard_at, read_guarded};
+use super::identity::{Beginning, guard_at, read_guarded};
 pub(super) use super::place::Place;
 use super::pump::now_ns;
 use crate::framing::{Framer, Taken};
@@ -34,6 +34,16 @@ pub(super) enum Hop {
     End,
     /// The file is no longer the one that was read.
     Changed(Change),
+}
+
+impl Hop {
+    /// Where reading stands behind what was found, where that is elsewhere than before.
+    pub(super) fn place_after(&self) -> Option<Place> {
+        match self {
+            Self::Lines { parts, .. } => parts.last().map(|(_, place)| *place),
+            Self::More | Self::Hole | Self::End | Self::Changed(_) => None,
+        }
+    }
 }
 
 /// Lines that are sent in one chunk (`None`: what is passed over), and the place after them.
@@ -62,6 +72,8 @@ pub(super) struct Reading {
     pub(super) limit: usize,
     /// Lines in one part, at most.
     pub(super) lines_max: u32,
+    /// How the file began when it was taken in: before the first byte there is no guard.
+    pub(super) beginning: Beginning,
 }
 
 impl Reading {
@@ -103,6 +115,9 @@ impl Reading {
         let (spare, _) = spare.split_at_mut(self.limit.min(spare.len()));
         let wanted = spare.len();
         let read = read_once(file, spare, offset)?;
+        if offset == 0 && wanted >= self.beginning.len() && !self.beginning.is_of(&spare[..read]) {
+            return Ok(Hop::Changed(Change::Rewritten));
+        }
         let begins_with_nul = offset == 0 && read > 0 && spare.first() == Some(&0);
         if begins_with_nul && Place::behind_hole(file, None)?.offset > 0 {
             return Ok(Hop::Hole);
@@ -302,6 +317,7 @@ mod tests {
             counters: Arc::default(),
             limit: LIMIT,
             lines_max: 100,
+            beginning: Beginning::default(),
         }
     }
 

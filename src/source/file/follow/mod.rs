@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 use super::adopt::Registry;
 use super::discover::{Match, Scanner};
 use super::generation::{Generation, GenerationId, Sleeper};
+use super::identity::Beginning;
 use super::pattern::{Exclude, Pattern, PatternError};
 use super::pump::{LastLine, Pump, Pumped, Rules, on_pool};
 use super::watch::{Hints, Polled, Watch};
@@ -41,7 +42,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_PACE: Duration = Duration::from_millis(10);
 
 /// See [`LOOK_PACE`].
-const LOOK_SHARE: u32 = 10;
+const LOOK_SHARE: u32 = 2;
 
 /// Files that have no path any more are asked for late lines this long after an event that may be
 /// about one of them: names that move all the time bring very many events.
@@ -49,6 +50,9 @@ const LATE_PACE: Duration = Duration::from_millis(20);
 
 /// Files read at the same time for one sink: more make threads, not speed.
 const PUMPS_MAX: usize = 8;
+
+/// Renamed files that others are compared with.
+const MOVED_MAX: usize = 8;
 
 /// Files kept open; of more, those that nothing is written to are closed.
 const OPEN_MAX: usize = 512;
@@ -82,6 +86,10 @@ pub(super) struct FileSource {
     /// Paths at which nothing is now, and the last file that each of them had: rotation leaves gaps,
     /// and whatever comes after one is read after that file.
     left: HashMap<PathBuf, GenerationId>,
+    /// The last files that were renamed: a copy can have been made of one before that.
+    moved: VecDeque<GenerationId>,
+    /// Files that were seen empty only.
+    empty: HashMap<PathBuf, GenerationId>,
     /// What events call files that are named through symbolic links.
     aliases: HashMap<PathBuf, GenerationId>,
     /// How many of the named files have a stem; only where files are labelled by it.
@@ -101,11 +109,15 @@ pub(super) struct FileSource {
     troubles: HashMap<PathBuf, String>,
     /// Files that cannot be judged yet; they are considered again at each look.
     undecided: Vec<Match>,
+    /// The same, of files that were renamed before they were seen.
+    missed: Vec<take_in::Missed>,
     /// Files whose `stat` is due, in turn.
     round: Vec<GenerationId>,
     look_at: Instant,
     /// When files that were replaced are asked for late lines, if an event asked for that.
     ask_late_at: Option<Instant>,
+    /// When an event told last that names appeared, vanished or moved.
+    names_moved: Instant,
     /// When the last look ended, and what it took.
     looked_last: (Instant, Duration),
     looked: bool,
@@ -159,6 +171,8 @@ impl FileSource {
             by_inode: HashMap::new(),
             paths: HashMap::new(),
             left: HashMap::new(),
+            moved: VecDeque::new(),
+            empty: HashMap::new(),
             aliases: HashMap::new(),
             stems: HashMap::new(),
             next_id: 0,
@@ -170,9 +184,11 @@ impl FileSource {
             journal_fails: false,
             troubles: HashMap::new(),
             undecided: Vec::new(),
+            missed: Vec::new(),
             round: Vec::new(),
             look_at: now,
             ask_late_at: None,
+            names_moved: now,
             looked_last: (now, Duration::ZERO),
             looked: false,
         })
@@ -311,6 +327,7 @@ impl FileSource {
             pool: self.pool.clone(),
             rules: self.rules.clone(),
             tail,
+            beginning: Beginning::of(&generation.record),
             wants_head: generation.wants_head(),
         };
         let slot = &mut self.generations.get_mut(&id).expect("just found").places[outlet];
@@ -367,6 +384,7 @@ impl FileSource {
         }
         self.lost_events |= hints.lost;
         if hints.names || hints.lost {
+            self.names_moved = now;
             let (ended, took) = self.looked_last;
             let earliest = ended + LOOK_PACE.max(took * LOOK_SHARE).min(LOOK_INTERVAL);
             self.look_at = self.look_at.min(earliest.max(now));

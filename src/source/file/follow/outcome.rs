@@ -12,10 +12,10 @@ use crate::model::Ledger;
 use crate::source::SourceError;
 use crate::source::file::Follow;
 use crate::source::file::adopt::Registry;
-use crate::source::file::found::Found;
+use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
-use crate::source::file::pump::{End, Pumped, on_pool};
-use crate::source::file::rotation::find_copy;
+use crate::source::file::pump::{End, Pumped, lock, on_pool};
+use crate::source::file::rotation::{find_copy, find_missed};
 use crate::source::file::tail::{Change, Place};
 
 impl FileSource {
@@ -41,7 +41,9 @@ impl FileSource {
         slot.not_before = now + self.cx.outlets[outlet].pace;
         match end {
             // Meanwhile the generation went on in a copy: what the pump saw is not about that.
-            End::CaughtUp { .. } | End::Changed(_) if elsewhere => self.want(id, outlet, now),
+            End::CaughtUp { .. } | End::Changed(_) | End::Missing if elsewhere => {
+                self.want(id, outlet, now);
+            }
             End::CaughtUp {
                 unfinished,
                 is_open,
@@ -51,14 +53,19 @@ impl FileSource {
                 if let Some(wake) = wake {
                     self.later.insert((id, outlet), wake);
                 }
-                let place = slot.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
-                generation.len = generation.len.max(place + unfinished);
-                self.caught_up(id);
+                let len = slot.place.offset + unfinished;
+                if len < generation.len {
+                    // Nothing that was read is gone, and what was there is: it is another content.
+                    self.changed(id, outlet, Change::Shrunk { len }).await?;
+                } else {
+                    generation.len = len;
+                    self.caught_up(id);
+                }
             }
             End::Closed => slot.closed = true,
             End::Broken => self.restart(id, outlet),
             End::Changed(change) => self.changed(id, outlet, change).await?,
-            End::Missing => self.lost(id, outlet),
+            End::Missing => self.missing(id, outlet).await?,
             End::Failed(error) => self.trouble(&path, &error.to_string()),
         }
         if again {
@@ -102,6 +109,7 @@ impl FileSource {
         );
         cursor.ledger = Ledger::new(Arc::clone(cursor.ledger.key()), committed);
         cursor.place = place;
+        *lock(&cursor.progress) = place;
         generation.places[outlet].place = place;
         // Whatever interrupted it may do so again: not at full speed.
         let now = Instant::now();
@@ -123,50 +131,95 @@ impl FileSource {
         let (path, inode) = (generation.path.clone(), generation.inode);
         let places = generation.places();
         let (record, at) = (generation.record.clone(), path.clone());
-        let unread = generation
-            .len
-            .saturating_sub(places.iter().map(|it| it.offset).min().unwrap_or(0));
-        let search = on_pool(move || Ok((Found::look(&at), find_copy(&at, &record, &places))));
-        let (there, copy) = search.await.map_err(SourceError::Io)?;
+        let offset = places.iter().map(|it| it.offset).min().unwrap_or(0);
+        let unread = generation.len.saturating_sub(offset);
+        let (known, handle) = (Arc::clone(&record), generation.file.clone());
+        let search = on_pool(move || {
+            // It may have been renamed or deleted since; what was written to it is read all the same.
+            let (there, is_at_path) = match (Found::look(&at), handle) {
+                (Ok(Some(found)), _) if found.inode == inode => (Ok(Some(found)), true),
+                (_, Some(handle)) => (Found::of(handle, &at), false),
+                (there, None) => (there, false),
+            };
+            let there = there.map(|it| it.filter(|found| found.inode == inode));
+            Ok((there, is_at_path, find_copy(&at, &record, &places)))
+        });
+        let (there, is_at_path, copy) = search.await.map_err(SourceError::Io)?;
+        let now = there.as_ref().ok().and_then(Option::as_ref);
         info!(
             source = %self.common.name, path = %path.display(), dev = inode.dev, ino = inode.ino,
-            outlet = %self.cx.outlets[outlet].sink, ?change,
+            sink = %self.cx.outlets[outlet].sink, ?change,
+            known_head_len = known.head_len, known_head_hash = known.head_hash,
+            head_len = now.map(|it| it.head.len()), head_hash = now.map(|it| it.head.hash()),
+            len = now.map(|it| it.len), offset,
             copy = copy.as_ref().map(|it| it.path.display().to_string()),
             "file was truncated or rewritten: it is read from its start"
         );
         let entry_ino = self.entry_ino(&path);
-        let after = match copy {
+        match copy {
             Some(copy) => self.go_on_in_copy(id, copy),
-            None => {
-                self.count_lost(&path, unread);
-                self.end(id);
-                None
-            }
+            None => self.end(id),
+        }
+        let there = there.unwrap_or_else(|error| {
+            self.trouble(&path, &error.to_string());
+            None
+        });
+        // What replaced it meanwhile, where something did, is found by the next look.
+        let anew = match there {
+            Some(found) => Some(self.begin_anew(found, id).await?),
+            None => None,
         };
-        match there {
-            // What replaced it meanwhile is found by the next look.
-            Ok(Some(found)) if found.inode == inode => {
-                let after = match after {
-                    Some(old) => Some(self.take_in_missed(&path, &found, old).await?),
-                    None => None,
-                };
-                let begin =
-                    move |registry: &mut Registry| Ok(registry.begin(found, Place::beginning()));
-                let adopted = self.with_registry(begin).await.map_err(SourceError::Io)?;
-                let generation = self.add_awake(adopted, after);
-                self.name(path, generation, entry_ino, None);
-            }
-            Ok(_) => {}
-            Err(error) => self.trouble(&path, &error.to_string()),
+        if let Some(anew) = anew {
+            self.take_place(id, anew);
+        }
+        if let Some(anew) = anew.filter(|_| is_at_path) {
+            self.note_empty(&path, anew);
+            self.name(Arc::clone(&path), anew, entry_ino, None);
+        } else if let Some(anew) = anew {
+            self.replaced(anew, Instant::now());
+        }
+        // It can have been truncated several times since, each time after a copy.
+        let inodes = self.by_inode.keys().copied().collect();
+        let (at, since) = (Arc::clone(&path), noted_at(&known));
+        let find = on_pool(move || Ok(find_missed(&at, since, None, &inodes)));
+        let missed = find.await.map_err(SourceError::Io)?;
+        if missed.is_empty() && !self.generations.contains_key(&id) {
+            self.count_lost(&path, unread);
+        }
+        let last = self.add_missed(&path, missed, Some(id), None).await?;
+        if let Some(generation) = anew.and_then(|anew| self.generations.get_mut(&anew)) {
+            generation.after = last;
         }
         self.look_at = Instant::now();
         Ok(())
     }
 
+    /// Puts a generation in the place of another one: what comes to its paths comes after it.
+    fn take_place(&mut self, of: GenerationId, by: GenerationId) {
+        let named = self.paths.values_mut().map(|it| &mut it.generation);
+        let left = self.left.values_mut();
+        for generation in named.chain(left).filter(|it| **it == of) {
+            *generation = by;
+        }
+    }
+
+    /// Begins a stream with what a file holds that was truncated or written anew.
+    async fn begin_anew(
+        &mut self,
+        found: Found,
+        after: GenerationId,
+    ) -> Result<GenerationId, SourceError> {
+        let begin = move |registry: &mut Registry| Ok(registry.begin(found, Place::beginning()));
+        let adopted = self.with_registry(begin).await.map_err(SourceError::Io)?;
+        Ok(self.add_awake(adopted, Some(after)))
+    }
+
     /// Moves a generation to the copy that was made of its file before it was truncated.
-    fn go_on_in_copy(&mut self, id: GenerationId, copy: Found) -> Option<GenerationId> {
+    fn go_on_in_copy(&mut self, id: GenerationId, copy: Found) {
         let now = Instant::now();
-        let generation = self.generations.get_mut(&id)?;
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
         if self.by_inode.get(&generation.inode) == Some(&id) {
             self.by_inode.remove(&generation.inode);
         }
@@ -178,13 +231,32 @@ impl FileSource {
         record.dev = copy.inode.dev;
         record.ino = copy.inode.ino;
         generation.path = copy.path.as_path().into();
-        generation.unsaved = true;
+        // At once: a copy that nobody knows after a kill would be read again.
+        let noted = vec![StreamRecord::clone(&generation.record)];
+        if let Err(error) = self.cx.checkpoints.register(noted, Vec::new()) {
+            warn!(source = %self.common.name, %error, "cannot note where a copied file goes on");
+            generation.unsaved = true;
+        }
         generation.replaced(now, self.config.rotate_grace);
         self.want_all(id, now);
-        Some(id)
     }
 
-    /// A generation that is not open is nowhere to be found.
+    /// A generation that is not open is not at its path any more: it goes on in a copy, or is lost.
+    async fn missing(&mut self, id: GenerationId, outlet: usize) -> Result<(), SourceError> {
+        let Some(generation) = self.generations.get(&id) else {
+            return Ok(());
+        };
+        let (at, record) = (Arc::clone(&generation.path), Arc::clone(&generation.record));
+        let places = generation.places();
+        let search = on_pool(move || Ok(find_copy(&at, &record, &places)));
+        match search.await.map_err(SourceError::Io)? {
+            Some(copy) => self.go_on_in_copy(id, copy),
+            None => self.lost(id, outlet),
+        }
+        Ok(())
+    }
+
+    /// A generation is nowhere to be found.
     fn lost(&mut self, id: GenerationId, outlet: usize) {
         let Some(generation) = self.generations.get_mut(&id) else {
             return;

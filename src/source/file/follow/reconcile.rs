@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::FileSource;
+use super::{FileSource, MOVED_MAX};
 use crate::source::SourceError;
 use crate::source::file::Label;
 use crate::source::file::adopt::Registry;
@@ -18,6 +18,9 @@ use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::intake::alias_of;
 use crate::source::file::pump::on_pool;
 use crate::source::file::rotation::bases;
+
+/// Names that did not move for so long have been rotated to where they stay.
+const NAMES_SETTLE: Duration = Duration::from_millis(200);
 
 impl FileSource {
     /// Looks which files are there, and reconciles.
@@ -42,9 +45,14 @@ impl FileSource {
             };
             self.reconcile(matches, before).await?;
         }
+        // While names move all the time, the next look tells in which order they came.
+        if self.names_moved.elapsed() > NAMES_SETTLE {
+            self.watch_gaps().await?;
+        }
         for candidate in std::mem::take(&mut self.undecided) {
             self.consider(candidate, &mut HashMap::new()).await?;
         }
+        self.reconsider_missed().await?;
         if let Some(mut dirs) = dirs {
             // A link's target changes in the directory where it lies.
             let targets = self.aliases.keys().filter_map(|alias| alias.parent());
@@ -78,6 +86,7 @@ impl FileSource {
             self.count_stems(&matches);
         }
         self.note_gone(&matches, &mut before);
+        self.note_moved(&matches, &before);
         let paths = &self.paths;
         let is_new = |it: &Match| {
             let named = paths.get(it.path.as_path());
@@ -108,6 +117,20 @@ impl FileSource {
                 }
             }
         }
+    }
+
+    /// Takes note of the files that were renamed or are gone.
+    fn note_moved(&mut self, matches: &[Match], before: &HashMap<PathBuf, GenerationId>) {
+        let other = |it: &&Match| {
+            let named = self.paths.get(it.path.as_path());
+            named.filter(|named| named.entry_ino != it.entry_ino)
+        };
+        let others = matches.iter().filter_map(|it| other(&it));
+        let moved: Vec<GenerationId> = others.map(|it| it.generation).collect();
+        self.moved
+            .extend(moved.into_iter().chain(before.values().copied()));
+        let excess = self.moved.len().saturating_sub(MOVED_MAX);
+        self.moved.drain(..excess);
     }
 
     /// Takes note of the paths that are not there any more, and which files had them.

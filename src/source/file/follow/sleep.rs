@@ -2,7 +2,7 @@
 //! something unread at the first look are woken a few at a time.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{FileSource, OPEN_MAX};
@@ -119,6 +119,7 @@ impl FileSource {
             let ledger = Ledger::new(key, place.position());
             let cursor = Cursor {
                 place: *place,
+                progress: Arc::new(Mutex::new(*place)),
                 ledger,
                 next_time_ns: 0,
                 refined: Refined::default(),
