@@ -1,9 +1,11 @@
 //! The loop of one file source: it owns every file and starts pumps where something changed.
 //!
-//! `reconcile` compares what is known with what is there, `take_in` adds files, `sleep` keeps those
+//! `reconcile` compares what is known with what is there, `take_in` adds files, `missed` finds those that came
+//! and went unseen, `sleep` keeps those
 //! small of which nothing is to be read, `outcome` decides what a pump's return means, `sweep` finds
 //! changes that no event told of, `upkeep` does what is due every second.
 
+mod missed;
 mod outcome;
 mod reconcile;
 mod sleep;
@@ -110,7 +112,7 @@ pub(super) struct FileSource {
     /// Files that cannot be judged yet; they are considered again at each look.
     undecided: Vec<Match>,
     /// The same, of files that were renamed before they were seen.
-    missed: Vec<take_in::Missed>,
+    missed: Vec<missed::Missed>,
     /// Files whose `stat` is due, in turn.
     round: Vec<GenerationId>,
     look_at: Instant,

@@ -12,35 +12,18 @@ use super::{FileSource, Named, OPEN_MAX};
 use crate::source::SourceError;
 use crate::source::file::adopt::{Adopted, Decision, Registry};
 use crate::source::file::discover::Match;
-use crate::source::file::found::{Found, noted_at};
+use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
 use crate::source::file::intake::{Examined, Sight, alias_of, examine_all, first_start};
-use crate::source::file::pump::{locate, on_pool};
-use crate::source::file::rotation::{Living, bases, born, find_missed};
+use crate::source::file::rotation::{Living, bases};
 use crate::source::file::since::Since;
-use crate::source::file::{Follow, Inode, Label, Start};
+use crate::source::file::{Follow, Label, Start};
 
 /// Files looked at in one go: a blocking call cannot be aborted, so none may be long.
 const BATCH_FILES: usize = 256;
 
 /// A file that was written to more recently than this at its first sight is kept open for as long.
 const WARM_FOR: Duration = Duration::from_secs(10);
-
-/// A file that came to `path` and was renamed away unseen, as long as it may be a copy that is being
-/// made.
-#[derive(Debug)]
-pub(super) struct Missed {
-    path: PathBuf,
-    found: Found,
-    /// What is read before it.
-    after: Option<GenerationId>,
-    /// What was at the path when it was last looked at.
-    was_there: Option<GenerationId>,
-    /// What was being taken in at the path.
-    present: Option<Living>,
-    /// A copy is made by then.
-    until: Instant,
-}
 
 impl FileSource {
     /// Takes in files at paths of which nothing is known, and which can be judged by themselves.
@@ -298,203 +281,9 @@ impl FileSource {
         last
     }
 
-    /// Takes in what must be read between `after` and a file that was decided on. Returns the last
-    /// one, behind which the file is read.
-    async fn missed_before(
-        &mut self,
-        path: &Path,
-        decision: &Decision,
-        after: Option<GenerationId>,
-    ) -> Result<Option<GenerationId>, SourceError> {
-        let Decision::Read(adopted) = decision else {
-            return Ok(after);
-        };
-        if let Some(old) = after {
-            return Ok(Some(self.missed_since(path, adopted, old).await?));
-        }
-        let is_new = adopted.places.iter().all(|place| place.offset == 0);
-        if self.looked || !is_new {
-            return Ok(None);
-        }
-        // It was stopped in a gap behind a file that was at its end.
-        let at = path.to_owned();
-        let last = self.with_registry(move |registry| Ok(registry.last_ended(&at)));
-        let Some(since) = last.await.map_err(SourceError::Io)? else {
-            return Ok(None);
-        };
-        let known = self.by_inode.keys().copied().collect();
-        let (at, present) = (path.to_owned(), adopted.found.clone());
-        let find = on_pool(move || Ok(find_missed(&at, since, Some(&present), &known)));
-        let missed = find.await.map_err(SourceError::Io)?;
-        self.add_missed(path, missed, None, Some(Living::of(adopted)))
-            .await
-    }
-
-    /// Takes in generations that came after `old` and were renamed away, or copied and truncated,
-    /// without being seen. Returns the last one, behind which the present file is read.
-    async fn missed_since(
-        &mut self,
-        path: &Path,
-        present: &Adopted,
-        old: GenerationId,
-    ) -> Result<GenerationId, SourceError> {
-        self.wake(old);
-        let Some(generation) = self.generations.get(&old) else {
-            return Ok(old);
-        };
-        let (old_file, location) = (generation.file.clone(), generation.location());
-        let noted = noted_at(&generation.record);
-        let known = self.by_inode.keys().copied().collect();
-        let (at, found) = (path.to_owned(), present.found.clone());
-        let find = on_pool(move || {
-            let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
-            let since = handle.and_then(|handle| born(&handle)).unwrap_or(noted);
-            Ok(find_missed(&at, since, Some(&found), &known))
-        });
-        let missed = find.await.map_err(SourceError::Io)?;
-        Ok(self
-            .add_missed(path, missed, Some(old), Some(Living::of(present)))
-            .await?
-            .unwrap_or(old))
-    }
-
-    /// Looks whether files came to paths that have none and went again, for as long as what was there
-    /// before is kept; and whether one that was seen empty only was filled, copied and emptied.
-    pub(super) async fn watch_gaps(&mut self) -> Result<(), SourceError> {
-        let mut empty = std::mem::take(&mut self.empty);
-        empty.retain(|path, id| self.at_path(path) == Some(*id));
-        self.empty = empty;
-        let noted = |(path, id): (&PathBuf, &GenerationId)| {
-            let record = match self.generations.get(id) {
-                Some(generation) => &generation.record,
-                None => &self.sleepers.get(id)?.record,
-            };
-            let there = self
-                .empty
-                .contains_key(path)
-                .then(|| Inode::of_record(record));
-            Some((path.clone(), *id, there, noted_at(record)))
-        };
-        let gaps: Vec<_> = self
-            .left
-            .iter()
-            .chain(&self.empty)
-            .filter_map(noted)
-            .collect();
-        for (path, before, there, since) in gaps {
-            let known = self.by_inode.keys().copied().collect();
-            let at = path.clone();
-            let find = on_pool(move || {
-                let missed = find_missed(&at, since, None, &known);
-                // Where something came meanwhile, the next look tells what is older than it.
-                let now = at.metadata().ok().map(|it| Inode::of_metadata(&it));
-                Ok(if now == there { missed } else { Vec::new() })
-            });
-            let missed = find.await.map_err(SourceError::Io)?;
-            let last = self.add_missed(&path, missed, Some(before), None).await?;
-            if let (Some(last), Some(left)) = (last, self.left.get_mut(&path)) {
-                *left = last;
-            }
-        }
-        // What was filled since then was looked at once more.
-        let mut empty = std::mem::take(&mut self.empty);
-        empty.retain(|_, id| self.is_empty(*id));
-        self.empty = empty;
-        Ok(())
-    }
-
-    fn is_empty(&self, id: GenerationId) -> bool {
-        let len = self.generations.get(&id).map(|it| it.len);
-        len.or_else(|| self.sleepers.get(&id).map(|it| it.len)) == Some(0)
-    }
-
-    /// Notes that a file was seen empty: should it be filled, copied and truncated again before the
-    /// next look, nothing but the copy tells.
-    pub(super) fn note_empty(&mut self, path: &Path, id: GenerationId) {
-        if self.is_empty(id) {
-            self.empty.insert(path.to_owned(), id);
-        }
-    }
-
-    /// Adds generations that were missed, one behind the other, before `present`. Returns the last one.
-    pub(super) async fn add_missed(
-        &mut self,
-        path: &Path,
-        missed: Vec<Found>,
-        after: Option<GenerationId>,
-        present: Option<Living>,
-    ) -> Result<Option<GenerationId>, SourceError> {
-        let until = Instant::now() + self.config.rotate_grace;
-        let mut last = after;
-        for found in missed {
-            let missed = Missed {
-                present: present.clone(),
-                path: path.to_owned(),
-                found,
-                after: last,
-                was_there: after,
-                until,
-            };
-            last = self.add_one_missed(missed).await?.or(last);
-        }
-        Ok(last)
-    }
-
-    /// Adds a generation that was missed, or keeps it in mind where it may be a copy that is being
-    /// made.
-    async fn add_one_missed(
-        &mut self,
-        missed: Missed,
-    ) -> Result<Option<GenerationId>, SourceError> {
-        let now = Instant::now();
-        let mut living = Vec::new();
-        if now < missed.until {
-            living = self.living(&missed.found.path, missed.was_there);
-            living.extend(missed.present.clone());
-        }
-        let found = missed.found.clone();
-        let adopt = move |registry: &mut Registry| registry.adopt(found, Start::Beginning, &living);
-        let decision = self.with_registry(adopt).await.map_err(SourceError::Io)?;
-        match decision {
-            Decision::Copy => Ok(None),
-            Decision::Later => {
-                self.missed.push(missed);
-                Ok(None)
-            }
-            Decision::Read(adopted) => {
-                info!(
-                    source = %self.common.name, path = %missed.path.display(),
-                    moved_to = %missed.found.path.display(),
-                    "file came and was renamed or copied unseen: it is read in its turn"
-                );
-                let id = self.add_awake(*adopted, missed.after);
-                if let Some(generation) = self.generations.get_mut(&id) {
-                    let until = now + self.config.rotate_grace;
-                    generation.phase = Phase::Replaced { until };
-                }
-                Ok(Some(id))
-            }
-        }
-    }
-
-    /// Decides on the missed files that could not be told from copies before.
-    pub(super) async fn reconsider_missed(&mut self) -> Result<(), SourceError> {
-        for mut missed in std::mem::take(&mut self.missed) {
-            let (file, path) = (Arc::clone(&missed.found.file), missed.found.path.clone());
-            let look = on_pool(move || Found::of(file, &path));
-            if let Some(found) = look.await.map_err(SourceError::Io)?
-                && !self.by_inode.contains_key(&found.inode)
-            {
-                missed.found = found;
-                self.add_one_missed(missed).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// The generations that a file at `path` may be a copy of, one that was at its path `before`
     /// among them.
-    fn living(&mut self, path: &Path, before: Option<GenerationId>) -> Vec<Living> {
+    pub(super) fn living(&mut self, path: &Path, before: Option<GenerationId>) -> Vec<Living> {
         let bases = bases(path);
         if bases.is_empty() {
             return Vec::new();

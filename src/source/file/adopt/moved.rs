@@ -1,0 +1,256 @@
+//! Known streams whose files are not where they were: renamed, copied, truncated, written anew; and
+//! what came to their paths after them.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::info;
+
+use super::{Adopted, Decision, Registry};
+use crate::checkpoint::StreamRecord;
+use crate::source::file::discover::find_inode;
+use crate::source::file::found::{Found, noted_at, now_s, still_there};
+use crate::source::file::generation::GenerationId;
+use crate::source::file::rotation::{
+    CopyOf, Living, age_key, copy_of, find_copy, find_missed, find_rewritten, named_path,
+};
+use crate::source::file::{Inode, Start};
+
+impl Registry {
+    /// Finds known streams that are not ended and whose files none of the paths in `named` has (each
+    /// with its directory entry's inode):
+    /// they were renamed inside their folder, or copied there before they were truncated. Each
+    /// comes with the named path that it was at, oldest first. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(in crate::source::file) fn adopt_moved(
+        &mut self,
+        named: &HashMap<OsString, u64>,
+    ) -> io::Result<Vec<(PathBuf, Adopted)>> {
+        let known = self.by_inode.values().flatten();
+        // What has its path and its inode is decided on when its path is taken in.
+        let in_place = |it: &StreamRecord| {
+            let entry_ino = named.get(OsStr::new(&*it.path));
+            // Of one that was empty nothing tells whether it is as it was.
+            it.head_len > 0 && entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it))
+        };
+        let moved = known.filter(|it| !it.ended && !in_place(it));
+        let moved: Vec<Arc<StreamRecord>> = moved.cloned().collect();
+        let mut traces = Vec::new();
+        for record in moved {
+            let path = PathBuf::from(&*record.path);
+            let is_at = self.is_at(&record, &path)?;
+            let in_place = is_at && named.contains_key(path.as_os_str());
+            let found = match is_at {
+                // It is taken in with its path, behind what came before.
+                true if in_place => None,
+                true => Found::look(&path).ok().flatten(),
+                false => self.moved_to(&record, &path)?,
+            };
+            let mut adopted = Vec::new();
+            if let Some(found) = found {
+                self.remove(&record);
+                adopted.push(self.resume_as(&record, found)?);
+            }
+            let was_at = named_path(path, named);
+            traces.push(Trace {
+                record,
+                was_at,
+                in_place,
+                adopted,
+            });
+        }
+        // What nobody knows is judged when everything that is known has been found.
+        let mut taken: HashSet<Inode> = traces.iter().filter_map(Trace::inode).collect();
+        for trace in &mut traces {
+            self.follow_up(trace, &mut taken)?;
+        }
+        let mut adopted = Vec::new();
+        for trace in traces {
+            // What was written to a file after it was copied is younger than the copy.
+            let mut least = None;
+            for (n, it) in trace.adopted.into_iter().enumerate() {
+                let (born, number) = age_key(&it.found);
+                let born = if n == 1 { born.max(least) } else { born };
+                least = born;
+                adopted.push(((born, number), (trace.was_at.clone(), it)));
+            }
+        }
+        adopted.sort_by_key(|(age, _)| *age);
+        Ok(adopted.into_iter().map(|(_, it)| it).collect())
+    }
+
+    /// Takes in what came to a known stream's path after it and was rotated away unseen.
+    fn follow_up(&mut self, trace: &mut Trace, taken: &mut HashSet<Inode>) -> io::Result<()> {
+        let (record, path) = (&trace.record, Path::new(&*trace.record.path));
+        let known = Inode::of_record(record);
+        let mut later = Vec::new();
+        if trace.inode() != Some(known) {
+            // Its inode can hold something else now.
+            let rewritten = find_rewritten(path, known);
+            if trace.adopted.is_empty() && (rewritten.is_some() || still_there(record)) {
+                self.remove(record);
+                self.ended(record);
+            }
+            if let Some(rewritten) = rewritten.filter(|_| !taken.contains(&known)) {
+                self.tell_displaced(record, &rewritten, None);
+                later.push(rewritten);
+            }
+        }
+        // What is copied is older than its copies.
+        taken.insert(known);
+        let present = Found::look(&trace.was_at).ok().flatten();
+        let present = present.filter(|it| it.inode != known);
+        let mut missed = find_missed(&trace.was_at, noted_at(record), present.as_ref(), taken);
+        // The copy of what is at its path goes on there, when that is taken in.
+        let unclaimed = self.at(&trace.was_at);
+        let unclaimed = unclaimed.iter();
+        let unclaimed = unclaimed.map(|it| Living::known(it, self.resume_places(it)));
+        let unclaimed: Vec<Living> = unclaimed.collect();
+        missed.retain(|it| {
+            let is_copy = |of| matches!(copy_of(it, of), Ok(CopyOf::Yes | CopyOf::Perhaps));
+            !unclaimed.iter().any(is_copy)
+        });
+        taken.extend(missed.iter().map(|it| it.inode));
+        later.extend(missed);
+        for found in later {
+            if let Decision::Read(new) = self.adopt(found, Start::Beginning, &[])? {
+                trace.adopted.push(*new);
+            }
+        }
+        Ok(())
+    }
+
+    /// Known streams that no file has claimed: their files are gone, at least for now. Should one
+    /// come back to its path it goes on. Each comes with how many bytes of it are known to be unread.
+    pub(in crate::source::file) fn gone(&mut self) -> Vec<(Arc<StreamRecord>, u64)> {
+        let known = self.by_inode.values().flatten().filter(|it| !it.ended);
+        let known: Vec<Arc<StreamRecord>> = known.cloned().collect();
+        let mut gone = Vec::new();
+        for record in known {
+            let least = self.resume_places(&record).iter().map(|it| it.offset).min();
+            let unread = record.len.saturating_sub(least.unwrap_or(0));
+            // It is said once, and forgotten as what has ended is.
+            self.unwritten.0.push(StreamRecord {
+                ended: true,
+                seen: now_s(),
+                ..StreamRecord::clone(&record)
+            });
+            gone.push((record, unread));
+        }
+        gone
+    }
+
+    /// Known streams that had the file's inode and whose content it has not: each goes on in the
+    /// copy that was made of it, or has ended. `living` are the files that are read already. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(in crate::source::file) fn displaced(
+        &mut self,
+        found: &Found,
+        living: &HashMap<Inode, GenerationId>,
+    ) -> io::Result<Vec<Adopted>> {
+        let same_inode = self.by_inode.get(&found.inode).into_iter().flatten();
+        let known: Vec<Arc<StreamRecord>> = same_inode.filter(|it| !it.ended).cloned().collect();
+        let mut adopted = Vec::new();
+        let mut noted: Option<SystemTime> = None;
+        for record in known {
+            if self.is_continued(&record, found)? {
+                continue;
+            }
+            let at = noted_at(&record);
+            noted = Some(noted.map_or(at, |noted| noted.min(at)));
+            self.remove(&record);
+            let path = PathBuf::from(&*record.path);
+            let copy = find_copy(&path, &record, &self.resume_places(&record));
+            self.tell_displaced(&record, found, copy.as_ref());
+            match copy {
+                Some(copy) => adopted.push(self.resume_as(&record, copy)?),
+                None => self.ended(&record),
+            }
+        }
+        adopted.sort_by_cached_key(|adopted| age_key(&adopted.found));
+        // What came after them and was copied or renamed away before it was seen.
+        let Some(since) = noted else {
+            return Ok(adopted);
+        };
+        let mut known: HashSet<Inode> = living.keys().copied().collect();
+        known.extend(adopted.iter().map(|it| it.found.inode));
+        known.insert(found.inode);
+        for missed in find_missed(&found.path, since, None, &known) {
+            if let Decision::Read(missed) = self.adopt(missed, Start::Beginning, &[])? {
+                adopted.push(*missed);
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Operators ask why a file was read again: this is the answer.
+    fn tell_displaced(&self, known: &StreamRecord, found: &Found, copy: Option<&Found>) {
+        let what = match copy {
+            Some(_) => {
+                "a known file was truncated or written anew: the rest of it is read first, from its copy"
+            }
+            None => "another content has the inode of a known file: it is read from its start",
+        };
+        info!(
+            source = %self.source, path = %found.path.display(), dev = found.inode.dev,
+            ino = found.inode.ino, len = found.len, head_len = found.head.len(),
+            head_hash = found.head.hash(), known_path = &*known.path, known_dev = known.dev,
+            known_ino = known.ino, known_len = known.len, known_head_len = known.head_len,
+            known_head_hash = known.head_hash,
+            known_offset = self.resume_places(known).iter().map(|it| it.offset).min(),
+            copy = copy.map(|it| it.path.display().to_string()),
+            "{what}"
+        );
+    }
+
+    /// True where the stream's own file is at its path and still holds what was read of it.
+    fn is_at(&self, record: &StreamRecord, path: &Path) -> io::Result<bool> {
+        // What cannot be looked at now is not judged.
+        let Ok(Some(found)) = Found::look(path) else {
+            return Ok(path.exists());
+        };
+        Ok(found.inode == Inode::of_record(record) && self.is_continued(record, &found)?)
+    }
+
+    /// Where a stream's content is now: the same inode under another name, or a copy.
+    fn moved_to(&self, record: &StreamRecord, path: &Path) -> io::Result<Option<Found>> {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        if let Some(path) = find_inode(dir, record.dev, record.ino)
+            && let Ok(Some(found)) = Found::look(&path)
+            && self.is_continued(record, &found)?
+        {
+            return Ok(Some(found));
+        }
+        let places = self.resume_places(record);
+        Ok(find_copy(path, record, &places))
+    }
+}
+
+/// A known stream whose file is not where it was or may be another one, the path that it was at, and what is read of both,
+/// in order.
+struct Trace {
+    record: Arc<StreamRecord>,
+    was_at: PathBuf,
+    /// True where it is at its path and nothing tells that it is another one.
+    in_place: bool,
+    adopted: Vec<Adopted>,
+}
+
+impl Trace {
+    /// The file that the stream goes on in.
+    fn inode(&self) -> Option<Inode> {
+        if self.in_place {
+            return Some(Inode::of_record(&self.record));
+        }
+        let first = self.adopted.first()?;
+        (first.record.id == self.record.id).then_some(first.found.inode)
+    }
+}
