@@ -175,6 +175,13 @@ pub(super) fn find_rewritten(path: &Path, known: Inode) -> Option<Found> {
     rotated.then(|| Found::look(&now).ok().flatten()).flatten()
 }
 
+/// The file that was at `path` when its directory was listed, under the name that rotation gave it
+/// since. Blocks.
+pub(super) fn find_renamed(path: &Path, entry_ino: u64) -> Option<Found> {
+    let found = siblings(path, |ino| ino != entry_ino);
+    found.into_iter().find(|it| !is_compressed(&it.path))
+}
+
 /// The files beside `path` that have a name that rotation gives, each once; but not those whose
 /// directory entry's inode number is to be skipped. Blocks.
 fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {

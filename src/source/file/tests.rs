@@ -362,6 +362,7 @@ fn history(pattern: &str, steps: &[Step]) -> Result<(), String> {
 fn histories_that_went_wrong_once_deliver_each_line() {
     use Step::{Catch, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
     let (create, none) = (Rename { create: true }, Rename { create: false });
+    let absent = none.clone();
     let histories: Vec<Vec<Step>> = vec![
         vec![Truncate(1), Kill(vec![none.clone()])],
         vec![Truncate(1), CopyTruncate],
@@ -382,6 +383,13 @@ fn histories_that_went_wrong_once_deliver_each_line() {
             Catch,
         ],
         vec![CopyTruncate, Write(4)],
+        vec![
+            Step::Delete,
+            Pass(6),
+            Kill(vec![Write(24)]),
+            Pass(2),
+            absent,
+        ],
     ];
     for (n, steps) in histories.iter().enumerate() {
         for pattern in ["app.log", "app.log*"] {

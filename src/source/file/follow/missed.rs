@@ -1,6 +1,7 @@
 //! Files that came and were renamed, or copied and truncated, between two looks: they are looked for
 //! beside the paths, and read in their turn.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +11,11 @@ use tracing::info;
 use super::FileSource;
 use crate::source::SourceError;
 use crate::source::file::adopt::{Adopted, Decision, Registry};
+use crate::source::file::discover::Match;
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{locate, on_pool};
-use crate::source::file::rotation::{Living, born, find_missed};
+use crate::source::file::rotation::{Living, born, find_missed, find_renamed};
 use crate::source::file::{Inode, Start};
 
 /// A file that came to `path` and was renamed away unseen, as long as it may be a copy that is being
@@ -91,6 +93,31 @@ impl FileSource {
             .add_missed(path, missed, Some(old), Some(Living::of(present)))
             .await?
             .unwrap_or(old))
+    }
+
+    /// A file that was listed is not at its path any more: it is taken in where rotation put it.
+    pub(super) async fn vanished(
+        &mut self,
+        candidate: &Match,
+        error: &io::Error,
+    ) -> Result<(), SourceError> {
+        let (path, entry_ino) = (candidate.path.clone(), candidate.entry_ino);
+        let find = on_pool(move || Ok(find_renamed(&path, entry_ino)));
+        let found = find.await.map_err(SourceError::Io)?;
+        let found = found.filter(|it| !self.by_inode.contains_key(&it.inode));
+        if found.is_none() {
+            self.trouble(&candidate.path, &error.to_string());
+        }
+        let old = self.at_path(&candidate.path);
+        let before = old.or_else(|| self.left.get(&candidate.path).copied());
+        let missed = found.into_iter().collect();
+        let last = self
+            .add_missed(&candidate.path, missed, before, None)
+            .await?;
+        if let (Some(last), None) = (last, old) {
+            self.left.insert(candidate.path.clone(), last);
+        }
+        Ok(())
     }
 
     /// Looks whether files came to paths that have none and went again, for as long as what was there

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -200,6 +201,9 @@ impl FileSource {
             Ok(None) => {
                 self.trouble(&candidate.path, "not a regular file");
                 return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.vanished(&candidate, &error).await;
             }
             Err(error) => {
                 self.note_refusal(&error);

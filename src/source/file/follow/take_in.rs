@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -73,6 +74,9 @@ impl FileSource {
     ) -> Result<(), SourceError> {
         let path: Arc<Path> = candidate.path.as_path().into();
         match examined {
+            Examined::Failed(error) if error.kind() == ErrorKind::NotFound => {
+                return self.vanished(&candidate, &error).await;
+            }
             Examined::Failed(error) => {
                 self.note_refusal(&error);
                 self.trouble(&path, &error.to_string());
