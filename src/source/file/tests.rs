@@ -407,7 +407,7 @@ fn cases() -> u32 {
     if std::env::var_os("LOGWEIR_TEST_LONG").is_some() {
         3_000
     } else {
-        40
+        16
     }
 }
 
