@@ -380,12 +380,27 @@ impl FileSource {
         }
     }
 
+    /// Has a generation read to its end once more, because another one waits for that: what was
+    /// written to it since it was read last comes first.
+    fn drain_again(&mut self, id: GenerationId) {
+        if let Some(generation) = self.generations.get_mut(&id)
+            && generation.phase != Phase::Ending
+        {
+            let slots = generation.places.iter_mut();
+            slots.for_each(|slot| slot.drained = false);
+        }
+        self.want_all(id, Instant::now());
+    }
+
     /// Adds a generation and asks for its first read.
     pub(super) fn add_awake(
         &mut self,
         adopted: Adopted,
         after: Option<GenerationId>,
     ) -> GenerationId {
+        if let Some(before) = after {
+            self.drain_again(before);
+        }
         let id = self.next_id;
         self.next_id += 1;
         let sleeper = self.sleeper_of(&adopted, after);
