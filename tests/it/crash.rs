@@ -170,6 +170,8 @@ fn expect_copy(dir: &Dir, agent: Agent, plan: &Plan, expected: &[u8]) {
     // A longer output is wrong as well, and is reported below.
     let wanted = expected.len() as u64;
     let arrived = crate::support::poll(DRAIN, || (dir.size("out.log") >= wanted).then_some(()));
+    // The copy may have been whole before this start.
+    agent.wait_listening();
     let ended = agent.stop();
 
     Oracle::file(&dir.path("out.log"))
