@@ -177,15 +177,16 @@ async fn json_texts_are_lines() {
 async fn comments_of_events_are_signs_of_life() {
     let (listener, address) = listen().await;
     let (source, mut seen) = stream(StreamConfig {
-        idle: Some(Duration::from_millis(200)),
+        idle: Some(Duration::from_secs(1)),
         ..StreamConfig::of_url(format!("http://{address}/"))
     });
 
     beside(source, async {
         let (mut server, _) = accept(&listener).await;
         write(&mut server, head("Content-Type: text/event-stream")).await;
+        // Longer than the limit in all, and each time far from it.
         for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
             write(&mut server, ":\n").await;
         }
         write(&mut server, "data: still here\n\n").await;

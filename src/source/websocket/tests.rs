@@ -203,8 +203,8 @@ async fn any_frame_is_a_sign_of_life_and_no_extension_is_offered() {
     let (listener, address) = listen().await;
     // No ping is due, so that nothing but the server's own frames keeps the link.
     let config = WebSocketConfig {
-        ping: Duration::from_millis(299),
-        dead_after: Duration::from_millis(300),
+        ping: Duration::from_millis(999),
+        dead_after: Duration::from_secs(1),
         subprotocols: vec!["logs.v1".to_owned()],
         ..at(&address)
     };
@@ -213,8 +213,9 @@ async fn any_frame_is_a_sign_of_life_and_no_extension_is_offered() {
     beside(source, async {
         let (stream, _) = within(listener.accept()).await.unwrap();
         let mut server = within(accept_hdr_async(stream, offered)).await.unwrap();
+        // Longer than the limit in all, and each time far from it.
         for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(80)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
             within(server.send(Message::Pong("unasked".into())))
                 .await
                 .unwrap();
