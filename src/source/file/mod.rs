@@ -8,6 +8,7 @@
 
 mod adopt;
 mod discover;
+mod folders;
 mod follow;
 mod found;
 mod generation;

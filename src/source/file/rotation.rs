@@ -133,6 +133,17 @@ pub(super) fn find_copy(path: &Path, record: &StreamRecord, places: &[Place]) ->
         .find(|found| holds_all(found, record, places).unwrap_or(false))
 }
 
+/// True where a file beside `path` begins as the stream did, of which nothing was read: what it held is
+/// there, and was taken in as a file of its own. Blocks.
+pub(super) fn is_copied_unread(path: &Path, record: &StreamRecord, places: &[Place]) -> bool {
+    let is_unread = places.iter().all(|place| place.offset == 0) && record.head_len > 0;
+    let mut beside = is_unread
+        .then(|| siblings(path, |ino| ino == record.ino))
+        .into_iter()
+        .flatten();
+    beside.any(|it| it.head.continues(record))
+}
+
 /// Generations that came to `path` and were renamed or copied away without being seen: siblings that
 /// were made since then and, where a file is there at present, before it; oldest first. Blocks.
 pub(super) fn find_missed(

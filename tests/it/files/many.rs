@@ -145,6 +145,31 @@ fn ten_thousand_files_cost_what_the_ten_that_are_written_to_cost() {
     );
 }
 
+// Of a file that was seen empty only a copy tells that it was filled and emptied: once, each of them
+// had its directory listed at every look, which took a whole core.
+#[test]
+fn very_many_empty_files_cost_nothing_while_they_are_quiet() {
+    const FILES: usize = 4_000;
+    let scene = Scene::new("logs/*.log", "");
+    std::fs::create_dir(scene.dir.path("logs")).unwrap();
+    for n in 0..FILES {
+        scene.dir.write(&format!("logs/{}", name(n)), "");
+    }
+    for start in ["new", "known"] {
+        let agent = scene.start();
+        let mark = format!("{start}\n");
+        scene.dir.append("logs/mark.log", &mark);
+        arrives(&scene, &mark, Instant::now());
+
+        let (cpu, time) = idle(&agent);
+
+        eprintln!("{FILES} empty files, {start}: idle {cpu:?} CPU in {time:?}");
+        let most = time / 20 + Duration::from_millis(20);
+        assert!(cpu <= most, "{cpu:?} in {time:?}, at most {most:?}");
+        assert_eq!(agent.stop().code, 0);
+    }
+}
+
 #[test]
 fn a_start_with_very_many_known_files_is_quick() {
     // The promise is a second for 100,000 on a quiet machine; it took 1.4 s at a load of five.

@@ -1,10 +1,11 @@
 //! Signals to logweir and to its writer while files are rotated.
 
+use std::fs;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Plan, Rng, Rotation, pass, within};
+use crate::support::{Plan, Rng, Rotation, line, pass, within};
 
 use super::{DRAIN, Scene};
 
@@ -40,8 +41,43 @@ fn sigterm_under_load_and_rotation_ends_well_and_loses_nothing() {
     scene.finish(agent, &plan);
 }
 
-// With the glob, a file that had moved to another name it has counted as read to its end from before,
-// and those that came after it were begun while the rest of it was unread.
+// With the glob, a file that had moved to another of its names counted as read to its end from before,
+// and those that came after it were begun while the rest of it was unread. It is so long here that
+// they would arrive in the middle of it.
+#[test]
+fn the_rest_of_a_renamed_file_comes_before_what_came_after_it() {
+    for pattern in ["app.log", "app.log*"] {
+        let scene = Scene::new(pattern, "");
+        let numbered = |numbers: std::ops::Range<u64>| -> String {
+            numbers.map(|n| line(1, n, 200) + "\n").collect()
+        };
+        let rename = |from: &str, to: &str| {
+            fs::rename(scene.dir.path(from), scene.dir.path(to)).unwrap();
+        };
+        scene.dir.write("app.log", numbered(0..10));
+        let agent = scene.start();
+        scene.expect(&agent, numbered(0..10));
+        agent.wait_idle();
+
+        agent.signal(Signal::STOP);
+        scene.dir.append("app.log", numbered(10..20_000));
+        rename("app.log", "app.log.1");
+        for n in 0..3 {
+            scene
+                .dir
+                .write("app.log", numbered(20_000 + n * 10..20_010 + n * 10));
+            for old in (1..=n + 1).rev() {
+                rename(&format!("app.log.{old}"), &format!("app.log.{}", old + 1));
+            }
+            rename("app.log", "app.log.1");
+        }
+        scene.dir.write("app.log", numbered(20_030..20_040));
+        agent.signal(Signal::CONT);
+
+        scene.expect(&agent, numbered(0..20_040));
+    }
+}
+
 #[test]
 fn a_process_that_is_stopped_while_files_are_rotated_reads_all_of_them() {
     for (pattern, rotation) in [

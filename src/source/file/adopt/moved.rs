@@ -13,18 +13,18 @@ use tracing::info;
 use super::{Adopted, Decision, Registry};
 use crate::checkpoint::StreamRecord;
 use crate::source::file::discover::find_inode;
+use crate::source::file::folders::Folders;
 use crate::source::file::found::{Found, noted_at, now_s, still_there};
 use crate::source::file::generation::GenerationId;
 use crate::source::file::rotation::{
-    CopyOf, Living, age_key, copy_of, find_copy, find_missed, find_rewritten, named_path,
+    CopyOf, Living, age_key, bases, copy_of, find_copy, find_missed, find_rewritten, named_path,
 };
 use crate::source::file::{Inode, Start};
 
 impl Registry {
     /// Finds known streams that are not ended and whose files none of the paths in `named` has (each
-    /// with its directory entry's inode):
-    /// they were renamed inside their folder, or copied there before they were truncated. Each
-    /// comes with the named path that it was at, oldest first. Blocks.
+    /// with its directory entry's inode): they were renamed inside their folder, or copied there
+    /// before they were truncated. Each comes with the named path that it was at, oldest first. Blocks.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -32,12 +32,19 @@ impl Registry {
         &mut self,
         named: &HashMap<OsString, u64>,
     ) -> io::Result<Vec<(PathBuf, Adopted)>> {
+        let mut folders = Folders::default();
         let known = self.by_inode.values().flatten();
+        let inos: HashSet<u64> = self.by_inode.keys().map(|it| it.ino).collect();
         // What has its path and its inode is decided on when its path is taken in.
-        let in_place = |it: &StreamRecord| {
+        let mut in_place = |it: &StreamRecord| {
             let entry_ino = named.get(OsStr::new(&*it.path));
-            // Of one that was empty nothing tells whether it is as it was.
-            it.head_len > 0 && entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it))
+            let is_there = entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it));
+            // Of one that was empty only a copy tells that it was filled and emptied.
+            let mut has_copy = || {
+                let is_known = |ino| inos.contains(&ino);
+                folders.have_missed(Path::new(&*it.path), noted_at(it), is_known)
+            };
+            is_there && (it.head_len > 0 || !has_copy())
         };
         let moved = known.filter(|it| !it.ended && !in_place(it));
         let moved: Vec<Arc<StreamRecord>> = moved.cloned().collect();
@@ -50,7 +57,7 @@ impl Registry {
                 // It is taken in with its path, behind what came before.
                 true if in_place => None,
                 true => Found::look(&path).ok().flatten(),
-                false => self.moved_to(&record, &path)?,
+                false => self.moved_to(&record, &path, &mut folders)?,
             };
             let mut adopted = Vec::new();
             if let Some(found) = found {
@@ -68,7 +75,7 @@ impl Registry {
         // What nobody knows is judged when everything that is known has been found.
         let mut taken: HashSet<Inode> = traces.iter().filter_map(Trace::inode).collect();
         for trace in &mut traces {
-            self.follow_up(trace, &mut taken)?;
+            self.follow_up(trace, &mut taken, &mut folders)?;
         }
         let mut adopted = Vec::new();
         for trace in traces {
@@ -86,13 +93,20 @@ impl Registry {
     }
 
     /// Takes in what came to a known stream's path after it and was rotated away unseen.
-    fn follow_up(&mut self, trace: &mut Trace, taken: &mut HashSet<Inode>) -> io::Result<()> {
+    fn follow_up(
+        &mut self,
+        trace: &mut Trace,
+        taken: &mut HashSet<Inode>,
+        folders: &mut Folders,
+    ) -> io::Result<()> {
         let (record, path) = (&trace.record, Path::new(&*trace.record.path));
         let known = Inode::of_record(record);
         let mut later = Vec::new();
         if trace.inode() != Some(known) {
             // Its inode can hold something else now.
-            let rewritten = find_rewritten(path, known);
+            let dir = path.parent().unwrap_or(Path::new("/"));
+            let is_held = folders.hold(dir, known.ino);
+            let rewritten = is_held.then(|| find_rewritten(path, known)).flatten();
             if trace.adopted.is_empty() && (rewritten.is_some() || still_there(record)) {
                 self.remove(record);
                 self.ended(record);
@@ -104,6 +118,9 @@ impl Registry {
         }
         // What is copied is older than its copies.
         taken.insert(known);
+        if later.is_empty() && !folders.have_rotated(&trace.was_at) {
+            return Ok(());
+        }
         let present = Found::look(&trace.was_at).ok().flatten();
         let present = present.filter(|it| it.inode != known);
         let mut missed = find_missed(&trace.was_at, noted_at(record), present.as_ref(), taken);
@@ -221,21 +238,31 @@ impl Registry {
     }
 
     /// Where a stream's content is now: the same inode under another name, or a copy.
-    fn moved_to(&self, record: &StreamRecord, path: &Path) -> io::Result<Option<Found>> {
+    fn moved_to(
+        &self,
+        record: &StreamRecord,
+        path: &Path,
+        folders: &mut Folders,
+    ) -> io::Result<Option<Found>> {
         let dir = path.parent().unwrap_or(Path::new("/"));
-        if let Some(path) = find_inode(dir, record.dev, record.ino)
+        if folders.hold(dir, record.ino)
+            && let Some(path) = find_inode(dir, record.dev, record.ino)
             && let Ok(Some(found)) = Found::look(&path)
             && self.is_continued(record, &found)?
         {
             return Ok(Some(found));
+        }
+        let mut bases = bases(path).into_iter().chain([path.to_owned()]);
+        if !bases.any(|base| folders.have_rotated(&base)) {
+            return Ok(None);
         }
         let places = self.resume_places(record);
         Ok(find_copy(path, record, &places))
     }
 }
 
-/// A known stream whose file is not where it was or may be another one, the path that it was at, and what is read of both,
-/// in order.
+/// A known stream whose file is not where it was or may be another one, the path that it was at, and
+/// what is read of both, in order.
 struct Trace {
     record: Arc<StreamRecord>,
     was_at: PathBuf,

@@ -1,17 +1,19 @@
 //! Files that came and were renamed, or copied and truncated, between two looks: they are looked for
 //! beside the paths, and read in their turn.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tracing::info;
 
 use super::FileSource;
 use crate::source::SourceError;
-use crate::source::file::adopt::{Adopted, Decision, Registry};
+use crate::source::file::adopt::{Decision, Registry};
 use crate::source::file::discover::Match;
+use crate::source::file::folders::Folders;
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{locate, on_pool};
@@ -34,6 +36,35 @@ pub(super) struct Missed {
     until: Instant,
 }
 
+/// A path at which a file may have come and gone.
+#[derive(Debug)]
+struct Gap {
+    path: PathBuf,
+    /// What was there last.
+    before: GenerationId,
+    /// What must be there still; `None` for nothing.
+    there: Option<Inode>,
+    /// What is older was there before.
+    since: SystemTime,
+}
+
+/// What came to these paths and went again. Nearly always nothing, and the paths can be very many: so
+/// each directory is listed once. Blocks.
+fn find_in_gaps(gaps: Vec<Gap>, known: &HashSet<Inode>) -> Vec<(Gap, Vec<Found>)> {
+    let inos: HashSet<u64> = known.iter().map(|it| it.ino).collect();
+    let mut folders = Folders::default();
+    let found = gaps.into_iter().filter_map(|gap| {
+        if !folders.have_missed(&gap.path, gap.since, |ino| inos.contains(&ino)) {
+            return None;
+        }
+        let missed = find_missed(&gap.path, gap.since, None, known);
+        // Where something came meanwhile, the next look tells what is older than it.
+        let now = gap.path.metadata().ok().map(|it| Inode::of_metadata(&it));
+        (now == gap.there && !missed.is_empty()).then_some((gap, missed))
+    });
+    found.collect()
+}
+
 impl FileSource {
     /// Takes in what must be read between `after` and a file that was decided on. Returns the last
     /// one, behind which the file is read.
@@ -47,7 +78,9 @@ impl FileSource {
             return Ok(after);
         };
         if let Some(old) = after {
-            return Ok(Some(self.missed_since(path, adopted, old).await?));
+            let living = Living::of(adopted);
+            let last = self.missed_since(path, &adopted.found, old, Some(living));
+            return last.await.map(Some);
         }
         let is_new = adopted.places.iter().all(|place| place.offset == 0);
         if self.looked || !is_new {
@@ -72,8 +105,9 @@ impl FileSource {
     async fn missed_since(
         &mut self,
         path: &Path,
-        present: &Adopted,
+        present: &Found,
         old: GenerationId,
+        living: Option<Living>,
     ) -> Result<GenerationId, SourceError> {
         self.wake(old);
         let Some(generation) = self.generations.get(&old) else {
@@ -82,7 +116,7 @@ impl FileSource {
         let (old_file, location) = (generation.file.clone(), generation.location());
         let noted = noted_at(&generation.record);
         let known = self.by_inode.keys().copied().collect();
-        let (at, found) = (path.to_owned(), present.found.clone());
+        let (at, found) = (path.to_owned(), present.clone());
         let find = on_pool(move || {
             let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
             let since = handle.and_then(|handle| born(&handle)).unwrap_or(noted);
@@ -90,7 +124,7 @@ impl FileSource {
         });
         let missed = find.await.map_err(SourceError::Io)?;
         Ok(self
-            .add_missed(path, missed, Some(old), Some(Living::of(present)))
+            .add_missed(path, missed, Some(old), living)
             .await?
             .unwrap_or(old))
     }
@@ -105,17 +139,24 @@ impl FileSource {
         let find = on_pool(move || Ok(find_renamed(&path, entry_ino)));
         let found = find.await.map_err(SourceError::Io)?;
         let found = found.filter(|it| !self.by_inode.contains_key(&it.inode));
-        if found.is_none() {
+        let Some(found) = found else {
             self.trouble(&candidate.path, &error.to_string());
+            return Ok(());
+        };
+        let path = &candidate.path;
+        let old = self.at_path(path);
+        let mut last = old.or_else(|| self.left.get(path).copied());
+        if let Some(before) = last {
+            last = Some(self.missed_since(path, &found, before, None).await?);
         }
-        let old = self.at_path(&candidate.path);
-        let before = old.or_else(|| self.left.get(&candidate.path).copied());
-        let missed = found.into_iter().collect();
-        let last = self
-            .add_missed(&candidate.path, missed, before, None)
-            .await?;
-        if let (Some(last), None) = (last, old) {
-            self.left.insert(candidate.path.clone(), last);
+        let Some(last) = self.add_missed(path, vec![found], last, None).await? else {
+            return Ok(());
+        };
+        // What comes to the path is read after it.
+        self.left.insert(path.clone(), last);
+        if let Some(old) = old {
+            self.paths.remove(&**path);
+            self.replaced(old, Instant::now());
         }
         Ok(())
     }
@@ -123,38 +164,17 @@ impl FileSource {
     /// Looks whether files came to paths that have none and went again, for as long as what was there
     /// before is kept; and whether one that was seen empty only was filled, copied and emptied.
     pub(super) async fn watch_gaps(&mut self) -> Result<(), SourceError> {
-        let mut empty = std::mem::take(&mut self.empty);
-        empty.retain(|path, id| self.at_path(path) == Some(*id));
-        self.empty = empty;
-        let noted = |(path, id): (&PathBuf, &GenerationId)| {
-            let record = match self.generations.get(id) {
-                Some(generation) => &generation.record,
-                None => &self.sleepers.get(id)?.record,
-            };
-            let there = self
-                .empty
-                .contains_key(path)
-                .then(|| Inode::of_record(record));
-            Some((path.clone(), *id, there, noted_at(record)))
-        };
-        let gaps: Vec<_> = self
-            .left
-            .iter()
-            .chain(&self.empty)
-            .filter_map(noted)
-            .collect();
-        for (path, before, there, since) in gaps {
-            let known = self.by_inode.keys().copied().collect();
-            let at = path.clone();
-            let find = on_pool(move || {
-                let missed = find_missed(&at, since, None, &known);
-                // Where something came meanwhile, the next look tells what is older than it.
-                let now = at.metadata().ok().map(|it| Inode::of_metadata(&it));
-                Ok(if now == there { missed } else { Vec::new() })
-            });
-            let missed = find.await.map_err(SourceError::Io)?;
-            let last = self.add_missed(&path, missed, Some(before), None).await?;
-            if let (Some(last), Some(left)) = (last, self.left.get_mut(&path)) {
+        let gaps = self.gaps();
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let known: HashSet<Inode> = self.by_inode.keys().copied().collect();
+        let find = on_pool(move || Ok(find_in_gaps(gaps, &known)));
+        for (gap, missed) in find.await.map_err(SourceError::Io)? {
+            let last = self
+                .add_missed(&gap.path, missed, Some(gap.before), None)
+                .await?;
+            if let (Some(last), Some(left)) = (last, self.left.get_mut(&gap.path)) {
                 *left = last;
             }
         }
@@ -163,6 +183,30 @@ impl FileSource {
         empty.retain(|_, id| self.is_empty(*id));
         self.empty = empty;
         Ok(())
+    }
+
+    fn gaps(&mut self) -> Vec<Gap> {
+        let mut empty = std::mem::take(&mut self.empty);
+        empty.retain(|path, id| self.at_path(path) == Some(*id));
+        self.empty = empty;
+        let gap = |(path, id): (&PathBuf, &GenerationId)| {
+            let record = match self.generations.get(id) {
+                Some(generation) => &generation.record,
+                None => &self.sleepers.get(id)?.record,
+            };
+            let is_there = self.empty.contains_key(path);
+            Some(Gap {
+                path: path.clone(),
+                before: *id,
+                there: is_there.then(|| Inode::of_record(record)),
+                since: noted_at(record),
+            })
+        };
+        self.left
+            .iter()
+            .chain(&self.empty)
+            .filter_map(gap)
+            .collect()
     }
 
     fn is_empty(&self, id: GenerationId) -> bool {
@@ -208,6 +252,9 @@ impl FileSource {
         &mut self,
         missed: Missed,
     ) -> Result<Option<GenerationId>, SourceError> {
+        if self.by_inode.contains_key(&missed.found.inode) {
+            return Ok(None);
+        }
         let now = Instant::now();
         let mut living = Vec::new();
         if now < missed.until {
@@ -244,9 +291,7 @@ impl FileSource {
         for mut missed in std::mem::take(&mut self.missed) {
             let (file, path) = (Arc::clone(&missed.found.file), missed.found.path.clone());
             let look = on_pool(move || Found::of(file, &path));
-            if let Some(found) = look.await.map_err(SourceError::Io)?
-                && !self.by_inode.contains_key(&found.inode)
-            {
+            if let Some(found) = look.await.map_err(SourceError::Io)? {
                 missed.found = found;
                 self.add_one_missed(missed).await?;
             }

@@ -120,6 +120,8 @@ pub(super) struct FileSource {
     ask_late_at: Option<Instant>,
     /// When an event told last that names appeared, vanished or moved.
     names_moved: Instant,
+    /// True where names moved since it was looked whether files came and went unseen.
+    gaps_due: bool,
     /// When the last look ended, and what it took.
     looked_last: (Instant, Duration),
     looked: bool,
@@ -191,6 +193,7 @@ impl FileSource {
             look_at: now,
             ask_late_at: None,
             names_moved: now,
+            gaps_due: false,
             looked_last: (now, Duration::ZERO),
             looked: false,
         })
@@ -387,6 +390,7 @@ impl FileSource {
         self.lost_events |= hints.lost;
         if hints.names || hints.lost {
             self.names_moved = now;
+            self.gaps_due = true;
             let (ended, took) = self.looked_last;
             let earliest = ended + LOOK_PACE.max(took * LOOK_SHARE).min(LOOK_INTERVAL);
             self.look_at = self.look_at.min(earliest.max(now));

@@ -15,7 +15,7 @@ use crate::source::file::adopt::Registry;
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{End, Pumped, lock, on_pool};
-use crate::source::file::rotation::{find_copy, find_missed};
+use crate::source::file::rotation::{find_copy, find_missed, is_copied_unread};
 use crate::source::file::tail::{Change, Place};
 
 impl FileSource {
@@ -49,7 +49,8 @@ impl FileSource {
                 is_open,
                 wake,
             } => {
-                slot.drained = !is_open;
+                // Asked for again: what came since this read began is not read.
+                slot.drained = !is_open && !again;
                 if let Some(wake) = wake {
                     self.later.insert((id, outlet), wake);
                 }
@@ -142,9 +143,11 @@ impl FileSource {
                 (there, None) => (there, false),
             };
             let there = there.map(|it| it.filter(|found| found.inode == inode));
-            Ok((there, is_at_path, find_copy(&at, &record, &places)))
+            let copy = find_copy(&at, &record, &places);
+            let is_copied = copy.is_some() || is_copied_unread(&at, &record, &places);
+            Ok((there, is_at_path, copy, is_copied))
         });
-        let (there, is_at_path, copy) = search.await.map_err(SourceError::Io)?;
+        let (there, is_at_path, copy, is_copied) = search.await.map_err(SourceError::Io)?;
         let now = there.as_ref().ok().and_then(Option::as_ref);
         info!(
             source = %self.common.name, path = %path.display(), dev = inode.dev, ino = inode.ino,
@@ -183,7 +186,7 @@ impl FileSource {
         let (at, since) = (Arc::clone(&path), noted_at(&known));
         let find = on_pool(move || Ok(find_missed(&at, since, None, &inodes)));
         let missed = find.await.map_err(SourceError::Io)?;
-        if missed.is_empty() && !self.generations.contains_key(&id) {
+        if missed.is_empty() && !is_copied {
             self.count_lost(&path, unread);
         }
         let last = self.add_missed(&path, missed, Some(id), None).await?;

@@ -19,6 +19,7 @@ use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::intake::alias_of;
 use crate::source::file::pump::on_pool;
 use crate::source::file::rotation::bases;
+use crate::source::file::watch::Polled;
 
 /// Names that did not move for so long have been rotated to where they stay.
 const NAMES_SETTLE: Duration = Duration::from_millis(200);
@@ -39,6 +40,7 @@ impl FileSource {
         self.scanner = Some(scanner);
         self.note_missing(missing);
         if let Some(matches) = found {
+            self.gaps_due = true;
             let before = if self.looked {
                 HashMap::new()
             } else {
@@ -47,7 +49,10 @@ impl FileSource {
             self.reconcile(matches, before).await?;
         }
         // While names move all the time, the next look tells in which order they came.
-        if self.names_moved.elapsed() > NAMES_SETTLE {
+        // Where no events come nothing else tells that names moved.
+        self.gaps_due |= self.polled != Polled::Nothing;
+        if self.gaps_due && self.names_moved.elapsed() > NAMES_SETTLE {
+            self.gaps_due = false;
             self.watch_gaps().await?;
         }
         for candidate in std::mem::take(&mut self.undecided) {
