@@ -258,6 +258,24 @@ pub(super) fn find_inode(dir: &Path, dev: u64, ino: u64) -> Option<PathBuf> {
     })
 }
 
+/// True where a directory entry is not the one that was listed: the name was given to another file.
+/// Blocks.
+pub(super) fn was_renamed(listed: &Match) -> bool {
+    let is_listed = |ino: u64| listed.entry_ino == 0 || ino == listed.entry_ino;
+    if listed
+        .path
+        .symlink_metadata()
+        .is_ok_and(|it| is_listed(it.ino()))
+    {
+        return false;
+    }
+    // Some file systems list other inode numbers than they tell of a file.
+    let dir = listed.path.parent().unwrap_or(Path::new("/"));
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let entry = entries.find(|it| Some(&*it.file_name()) == listed.path.file_name());
+    entry.is_none_or(|it| !is_listed(it.ino()))
+}
+
 fn any_name() -> GlobMatcher {
     GlobBuilder::new("*")
         .build()

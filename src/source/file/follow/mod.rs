@@ -391,10 +391,19 @@ impl FileSource {
         if hints.names || hints.lost {
             self.names_moved = now;
             self.gaps_due = true;
-            let (ended, took) = self.looked_last;
-            let earliest = ended + LOOK_PACE.max(took * LOOK_SHARE).min(LOOK_INTERVAL);
-            self.look_at = self.look_at.min(earliest.max(now));
+            self.look_soon();
         }
+    }
+
+    /// Asks for a look as soon as their pace allows.
+    fn look_soon(&mut self) {
+        self.look_at = self.look_at.min(self.may_look_at().max(Instant::now()));
+    }
+
+    /// When the pace allows the next look.
+    fn may_look_at(&self) -> Instant {
+        let (ended, took) = self.looked_last;
+        ended + LOOK_PACE.max(took * LOOK_SHARE).min(LOOK_INTERVAL)
     }
 
     /// Does what is due: paced reads, and the regular look.
@@ -415,6 +424,7 @@ impl FileSource {
         if self.look_at > now {
             return Ok(());
         }
+        self.look_at = now + LOOK_INTERVAL;
         if self.config.follow == Follow::Forever {
             self.look().await?;
             self.look_after_files(now);
@@ -422,7 +432,8 @@ impl FileSource {
         }
         let ended = Instant::now();
         self.looked_last = (ended, ended - now);
-        self.look_at = ended + LOOK_INTERVAL;
+        // It may have asked for the next one itself.
+        self.look_at = self.look_at.max(self.may_look_at());
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::{FileSource, MOVED_MAX};
 use crate::source::SourceError;
 use crate::source::file::Label;
 use crate::source::file::adopt::Registry;
-use crate::source::file::discover::Match;
+use crate::source::file::discover::{Match, was_renamed};
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::intake::alias_of;
@@ -197,6 +197,16 @@ impl FileSource {
         candidate: Match,
         before: &mut HashMap<PathBuf, GenerationId>,
     ) -> Result<(), SourceError> {
+        // What has a rotated name can be younger than what was at the path before it when that was
+        // looked at: the next look has them in order.
+        if !bases(&candidate.path).is_empty() {
+            let listed = candidate.clone();
+            let renamed = on_pool(move || Ok(was_renamed(&listed)));
+            if renamed.await.map_err(SourceError::Io)? {
+                self.look_soon();
+                return Ok(());
+            }
+        }
         let path = candidate.path.clone();
         let own = Arc::clone(&self.cx.own_files);
         let looked = on_pool(move || Ok(Found::look(&path)?.map(|it| (it.is_own(&own), it))));
