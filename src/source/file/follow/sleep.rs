@@ -104,7 +104,11 @@ impl FileSource {
         let Some(sleeper) = self.sleepers.remove(&id) else {
             return;
         };
-        let generation = self.generation_of(sleeper);
+        // It may be woken only to be looked at: what waits for it must not wait for a read.
+        let is_drained = !sleeper.has_unread();
+        let mut generation = self.generation_of(sleeper);
+        let slots = generation.places.iter_mut();
+        slots.for_each(|slot| slot.drained = is_drained);
         self.generations.insert(id, Box::new(generation));
     }
 

@@ -141,7 +141,12 @@ impl FileSource {
                 source = %self.common.name, path = %candidate.path.display(),
                 "a copy of a file that is read already"
             ),
-            Decision::Later => self.undecided.push(candidate.clone()),
+            Decision::Later => {
+                // As long as it has no generation, each look finds it anew.
+                if !self.undecided.contains(candidate) {
+                    self.undecided.push(candidate.clone());
+                }
+            }
         }
     }
 
@@ -383,6 +388,7 @@ impl FileSource {
     /// Has a generation read to its end once more, because another one waits for that: what was
     /// written to it since it was read last comes first.
     fn drain_again(&mut self, id: GenerationId) {
+        self.wake(id);
         if let Some(generation) = self.generations.get_mut(&id)
             && generation.phase != Phase::Ending
         {
