@@ -136,7 +136,9 @@ fn calls(dir: &Dir, trace: &str) -> Vec<Call> {
             _ => None,
         }
     };
-    trace.lines().filter_map(&mut call).collect()
+    // The tracer may be in the middle of its last line.
+    let whole = trace.rfind('\n').map_or(0, |end| end + 1);
+    trace[..whole].lines().filter_map(&mut call).collect()
 }
 
 /// The number that a text begins with.

@@ -135,6 +135,9 @@ impl FileSource {
         candidate: &Match,
         error: &io::Error,
     ) -> Result<(), SourceError> {
+        if self.cx.own_files.name(&candidate.path) {
+            return Ok(());
+        }
         let (path, entry_ino) = (candidate.path.clone(), candidate.entry_ino);
         let find = on_pool(move || Ok(find_renamed(&path, entry_ino)));
         let found = find.await.map_err(SourceError::Io)?;
@@ -261,16 +264,21 @@ impl FileSource {
             living = self.living(&missed.found.path, missed.was_there);
             living.extend(missed.present.clone());
         }
-        let found = missed.found.clone();
-        let adopt = move |registry: &mut Registry| registry.adopt(found, Start::Beginning, &living);
+        let (found, own) = (missed.found.clone(), Arc::clone(&self.cx.own_files));
+        let adopt = move |registry: &mut Registry| {
+            if found.is_own(&own) {
+                return Ok(None);
+            }
+            registry.adopt(found, Start::Beginning, &living).map(Some)
+        };
         let decision = self.with_registry(adopt).await.map_err(SourceError::Io)?;
         match decision {
-            Decision::Copy => Ok(None),
-            Decision::Later => {
+            None | Some(Decision::Copy) => Ok(None),
+            Some(Decision::Later) => {
                 self.missed.push(missed);
                 Ok(None)
             }
-            Decision::Read(adopted) => {
+            Some(Decision::Read(adopted)) => {
                 info!(
                     source = %self.common.name, path = %missed.path.display(),
                     moved_to = %missed.found.path.display(),
