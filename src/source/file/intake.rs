@@ -5,12 +5,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::adopt::{Adopted, Decision, Registry};
-use super::discover::Match;
+use super::discover::{Match, was_renamed};
 use super::found::Found;
 use super::generation::GenerationId;
 use super::since::Since;
@@ -29,6 +29,8 @@ pub(super) enum Examined {
         len: u64,
         doubtful: bool,
     },
+    /// Another file than the one that was listed there: that one was renamed since.
+    Moved,
     /// A file that a generation of this process has.
     Known,
     /// A file to decide on, and the copies of those that had its inode before.
@@ -51,9 +53,17 @@ pub(super) struct Sight {
     pub(super) living: HashMap<Inode, GenerationId>,
     /// What this process writes.
     pub(super) own: Arc<OwnFiles>,
+    pub(super) origins: Origins,
+}
+
+/// Where files are read from that were never seen.
+#[derive(Clone, Debug)]
+pub(super) struct Origins {
     pub(super) start: Start,
     pub(super) since: Option<Since>,
     pub(super) ignore_older: Option<Duration>,
+    /// True at the first look of a process.
+    pub(super) is_first: bool,
 }
 
 /// Looks at paths that nothing is known of in this process. Blocks.
@@ -66,7 +76,7 @@ pub(super) fn examine_all(
     // Two names of one file that are both new.
     let mut taken = HashSet::new();
     let examined = candidates.into_iter().map(|candidate| {
-        match examine(registry, sight, &own, &mut taken, &candidate.path) {
+        match examine(registry, sight, &own, &mut taken, &candidate) {
             Ok((inode, examined)) => {
                 let alias = alias_of(&candidate, inode);
                 (candidate, alias, examined)
@@ -82,8 +92,9 @@ fn examine(
     sight: &Sight,
     own: &HashSet<(u64, u64)>,
     taken: &mut HashSet<Inode>,
-    path: &Path,
+    candidate: &Match,
 ) -> io::Result<(Inode, Examined)> {
+    let path = candidate.path.as_path();
     let metadata = path.metadata()?;
     let inode = Inode {
         dev: metadata.dev(),
@@ -119,9 +130,11 @@ fn examine(
         return Ok((found.inode, Examined::Known));
     }
     let inode = found.inode;
+    if sight.origins.is_first && was_renamed(candidate) {
+        return Ok((inode, Examined::Moved));
+    }
     let displaced = registry.displaced(&found, &sight.living)?;
-    let since = sight.since.as_ref();
-    let start = first_start(sight.start, since, sight.ignore_older, &found)?;
+    let start = sight.origins.start_of(&found, registry)?;
     let decision = registry.adopt(found, start, &[])?;
     let taken = Examined::Taken {
         displaced,
@@ -138,26 +151,91 @@ pub(super) fn alias_of(candidate: &Match, inode: Inode) -> Option<PathBuf> {
     target.filter(|target| *target != candidate.path)
 }
 
-/// Where a file is read from that was never seen: one that is older than `ignore_older` at its end.
-/// Blocks.
-///
-/// # Errors
-/// The file cannot be read.
-pub(super) fn first_start(
-    start: Start,
-    since: Option<&Since>,
-    ignore_older: Option<Duration>,
-    found: &Found,
-) -> io::Result<Start> {
-    let old = |older: Duration| {
-        let age = SystemTime::now().duration_since(found.modified);
-        age.is_ok_and(|age| age > older)
-    };
-    if ignore_older.is_some_and(old) {
-        return Ok(Start::End);
+impl Origins {
+    /// Where a file is read from that was never seen: one that is older than `ignore_older` at its
+    /// end. But one whose path had a known file before goes on where that one ended, at its first
+    /// byte. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn start_of(&self, found: &Found, registry: &mut Registry) -> io::Result<Start> {
+        let is_whole = self.start == Start::Beginning && self.ignore_older.is_none();
+        if is_whole || self.is_first && registry.knew(&found.path) {
+            return Ok(Start::Beginning);
+        }
+        let old = |older: Duration| {
+            let age = SystemTime::now().duration_since(found.modified);
+            age.is_ok_and(|age| age > older)
+        };
+        if self.ignore_older.is_some_and(old) {
+            return Ok(Start::End);
+        }
+        match (self.start, &self.since) {
+            (Start::Since(_) | Start::NotBefore(_), Some(since)) => since.start(found),
+            _ => Ok(self.start),
+        }
     }
-    match (start, since) {
-        (Start::Since(_) | Start::NotBefore(_), Some(since)) => since.start(found),
-        _ => Ok(start),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::DirEntryExt as _;
+    use std::path::Path;
+
+    use super::*;
+    use crate::checkpoint::Checkpoints;
+
+    fn listed(path: &Path) -> Match {
+        let mut entries = path.parent().unwrap().read_dir().unwrap();
+        let entry = entries.find(|it| it.as_ref().unwrap().path() == path);
+        Match {
+            path: path.to_owned(),
+            entry_ino: entry.unwrap().unwrap().ino(),
+        }
+    }
+
+    fn examine_one(candidate: &Match, is_first: bool) -> Examined {
+        let none = Checkpoints::none();
+        let sinks = vec!["out".into()];
+        let mut registry = Registry::new("app".into(), sinks, none, Duration::MAX);
+        let sight = Sight {
+            living: HashMap::new(),
+            own: Arc::new(OwnFiles::new("host")),
+            origins: Origins {
+                start: Start::Beginning,
+                since: None,
+                ignore_older: None,
+                is_first,
+            },
+        };
+        let mut examined = examine_all(&mut registry, &sight, vec![candidate.clone()]);
+        examined.pop().unwrap().2
+    }
+
+    // Regression. Scenario: a file of which something is unread is renamed between its listing and
+    // its opening, in the first look of a process. Bug: the file that has its path now was taken in,
+    // and the rest of the renamed one came behind it, or never where no process was started again.
+    // Fix: what is not what was listed waits for another listing.
+    #[test]
+    fn another_file_than_the_listed_one_waits_for_the_next_listing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        std::fs::write(&path, "old\n").unwrap();
+        let candidate = listed(&path);
+        assert!(matches!(
+            examine_one(&candidate, true),
+            Examined::Taken { .. }
+        ));
+
+        std::fs::rename(&path, dir.path().join("app.log.1")).unwrap();
+        std::fs::write(&path, "new\n").unwrap();
+
+        assert!(matches!(examine_one(&candidate, true), Examined::Moved));
+        let later = examine_one(&candidate, false);
+        assert!(matches!(later, Examined::Taken { .. }), "{later:?}");
+        assert!(matches!(
+            examine_one(&listed(&path), true),
+            Examined::Taken { .. }
+        ));
     }
 }

@@ -2,6 +2,7 @@
 //! what is left of each, oldest first, and says what is gone.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Dated, Plan, Rotation};
 
@@ -143,4 +144,46 @@ fn what_was_unread_of_a_deleted_file_is_counted_and_said() {
     let ended = agent.stop();
 
     assert_eq!(lost_bytes(&ended), 4, "{}", ended.stderr);
+}
+
+// Regression. Scenario: a file that is read is rotated or replaced while logweir is stopped. Bug:
+// `start` and `ignore_older`, which are about files that were never seen, decided on what had its
+// path then: with `start = "end"` all of it was passed over. Fix: a path that had a known file goes
+// on at the first byte of the next one.
+#[test]
+fn what_comes_after_a_known_file_is_read_whole_whatever_start_says() {
+    let keys = [
+        "start = \"end\"",
+        "start = \"-1h\"",
+        "ignore_older = \"1h\"",
+    ];
+    for key in keys {
+        for rotate in [true, false] {
+            let scene = Scene::new("app.log", key);
+            let path = scene.dir.path("app.log");
+            let write_old = |text: &str| {
+                scene.dir.write("new", text);
+                let old = SystemTime::now() - Duration::from_secs(7_200);
+                let file = fs::File::options().append(true).open(scene.dir.path("new"));
+                file.unwrap().set_modified(old).unwrap();
+                fs::rename(scene.dir.path("new"), &path).unwrap();
+            };
+            write_old("2020-01-01 00:00:00 passed over\n");
+            let agent = scene.start();
+            agent.wait_said(&["started"]);
+            agent.wait_idle();
+            scene.dir.append("app.log", "one\n");
+            scene.expect(&agent, "one\n");
+            agent.kill();
+
+            if rotate {
+                fs::rename(&path, scene.dir.path("app.log.1")).unwrap();
+            } else {
+                fs::remove_file(&path).unwrap();
+            }
+            write_old("2020-01-01 00:00:00 two\n");
+
+            scene.run("one\n2020-01-01 00:00:00 two\n");
+        }
+    }
 }

@@ -47,6 +47,7 @@ struct Seen {
     distinct: u64,
     max: u64,
     reordered: u64,
+    reordered_first: Option<(u64, u64)>,
 }
 
 impl Oracle {
@@ -66,7 +67,10 @@ impl Oracle {
         }
         if seen.counts[index] == 0 {
             seen.distinct += 1;
-            seen.reordered += u64::from(number < seen.max);
+            if number < seen.max {
+                seen.reordered += 1;
+                seen.reordered_first.get_or_insert((number, seen.max));
+            }
         }
         seen.counts[index] = seen.counts[index].saturating_add(1);
         seen.max = seen.max.max(number);
@@ -128,6 +132,10 @@ impl Oracle {
             let nothing = Seen::default();
             let seen = self.writers.get(&writer).unwrap_or(&nothing);
             report.reordered += seen.reordered;
+            let first = seen
+                .reordered_first
+                .map(|(it, behind)| (writer, it, behind));
+            report.reordered_first = report.reordered_first.or(first);
             for number in 0..n_lines {
                 match seen.counts.get(number as usize).copied().unwrap_or(0) {
                     0 => report.miss(writer, number),
@@ -171,6 +179,8 @@ pub(crate) struct Report {
     pub(crate) duplicate: u64,
     /// First arrivals after a later line of the same writer.
     pub(crate) reordered: u64,
+    /// The first of them: the writer, the line, and the one that it came behind.
+    pub(crate) reordered_first: Option<(u32, u64, u64)>,
     /// Lines that are not as any writer wrote them.
     pub(crate) malformed: u64,
     /// The first of them.
@@ -234,6 +244,12 @@ impl fmt::Display for Report {
         for (writer, start, end) in &self.missing_runs {
             write!(f, "\n  missing: writer {writer}, lines {start}..{end}")?;
         }
+        if let Some((writer, number, behind)) = self.reordered_first {
+            write!(
+                f,
+                "\n  reordered: writer {writer}, line {number} came behind {behind}"
+            )?;
+        }
         if let Some(first) = &self.malformed_first {
             write!(f, "\n  malformed: {first}")?;
         }
@@ -262,6 +278,7 @@ mod tests {
             missing_runs: vec![(1, 5, 6), (2, 0, 1)],
             duplicate: 1,
             reordered: 2,
+            reordered_first: Some((1, 3, 4)),
             malformed: 2,
             malformed_first: Some("w1 5 40 torn".to_owned()),
             foreign: 1,

@@ -3,7 +3,7 @@
 
 mod moved;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::CursorKey;
 use crate::source::file::found::{Found, SEEN_SLACK_S, key_of, now_s, still_there};
-use crate::source::file::rotation::{CopyOf, Living, copy_of, ended_last};
+use crate::source::file::rotation::{CopyOf, Living, bases, copy_of, ended_last};
 use crate::source::file::tail::Place;
 use crate::source::file::{Inode, Start, open};
 
@@ -56,6 +56,9 @@ pub(super) struct Registry {
     by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
     /// When the last of the ended streams was noted; made when it is needed first.
     ended: Option<HashMap<PathBuf, SystemTime>>,
+    /// Paths that known streams were at, and those that rotation may have made them from; made when
+    /// it is needed first.
+    knew: Option<HashSet<PathBuf>>,
     unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
     /// See [`VERIFIED_MAX`].
     n_verified: usize,
@@ -76,6 +79,7 @@ impl Registry {
             by_inode: HashMap::new(),
             by_path: None,
             ended: None,
+            knew: None,
             unwritten: Default::default(),
             n_verified: 0,
         };
@@ -148,6 +152,20 @@ impl Registry {
         self.by_inode.shrink_to_fit();
         self.by_path = None;
         self.ended = None;
+        self.knew = None;
+    }
+
+    /// True where a path had a known file before this process began.
+    pub(super) fn knew(&mut self, path: &Path) -> bool {
+        let knew = self.knew.get_or_insert_with(|| {
+            let streams = self.checkpoints.streams(&self.source);
+            let paths = streams.iter().flat_map(|it| {
+                let path = PathBuf::from(&*it.path);
+                bases(&path).into_iter().chain([path])
+            });
+            paths.collect()
+        });
+        knew.contains(path)
     }
 
     /// When the last file at a path was noted that has ended.

@@ -24,17 +24,20 @@ use crate::source::file::{Inode, Start};
 impl Registry {
     /// Finds known streams that are not ended and whose files none of the paths in `named` has (each
     /// with its directory entry's inode): they were renamed inside their folder, or copied there
-    /// before they were truncated. Each comes with the named path that it was at, oldest first. Blocks.
+    /// before they were truncated. Each comes with the named path that it was at, oldest first.
+    /// `living` are the files that are read already. Blocks.
     ///
     /// # Errors
     /// A file cannot be read.
     pub(in crate::source::file) fn adopt_moved(
         &mut self,
         named: &HashMap<OsString, u64>,
+        living: HashSet<Inode>,
     ) -> io::Result<Vec<(PathBuf, Adopted)>> {
         let mut folders = Folders::default();
         let known = self.by_inode.values().flatten();
-        let inos: HashSet<u64> = self.by_inode.keys().map(|it| it.ino).collect();
+        let inos = self.by_inode.keys().chain(&living).map(|it| it.ino);
+        let inos: HashSet<u64> = inos.collect();
         // What has its path and its inode is decided on when its path is taken in.
         let mut in_place = |it: &StreamRecord| {
             let entry_ino = named.get(OsStr::new(&*it.path));
@@ -51,13 +54,13 @@ impl Registry {
         let mut traces = Vec::new();
         for record in moved {
             let path = PathBuf::from(&*record.path);
-            let is_at = self.is_at(&record, &path)?;
-            let in_place = is_at && named.contains_key(path.as_os_str());
-            let found = match is_at {
+            let at = self.at_its_path(&record, &path)?;
+            let in_place = at.is_some() && named.contains_key(path.as_os_str());
+            let found = match at {
                 // It is taken in with its path, behind what came before.
-                true if in_place => None,
-                true => Found::look(&path).ok().flatten(),
-                false => self.moved_to(&record, &path, &mut folders)?,
+                Some(_) if in_place => None,
+                Some(found) => found,
+                None => self.moved_to(&record, &path, &mut folders)?,
             };
             let mut adopted = Vec::new();
             if let Some(found) = found {
@@ -73,7 +76,8 @@ impl Registry {
             });
         }
         // What nobody knows is judged when everything that is known has been found.
-        let mut taken: HashSet<Inode> = traces.iter().filter_map(Trace::inode).collect();
+        let mut taken = living;
+        taken.extend(traces.iter().filter_map(Trace::inode));
         for trace in &mut traces {
             self.follow_up(trace, &mut taken, &mut folders)?;
         }
@@ -106,7 +110,17 @@ impl Registry {
             // Its inode can hold something else now.
             let dir = path.parent().unwrap_or(Path::new("/"));
             let is_held = folders.hold(dir, known.ino);
-            let rewritten = is_held.then(|| find_rewritten(path, known)).flatten();
+            let mut rewritten = is_held.then(|| find_rewritten(path, known)).flatten();
+            // While names move it can have been passed over until now.
+            if let Some(found) = &rewritten
+                && self.is_its_file(record, found)?
+            {
+                if trace.adopted.is_empty() {
+                    self.remove(record);
+                    trace.adopted.push(self.resume_as(record, found.clone())?);
+                }
+                rewritten = None;
+            }
             if trace.adopted.is_empty() && (rewritten.is_some() || still_there(record)) {
                 self.remove(record);
                 self.ended(record);
@@ -228,13 +242,17 @@ impl Registry {
         );
     }
 
-    /// True where the stream's own file is at its path and still holds what was read of it.
-    fn is_at(&self, record: &StreamRecord, path: &Path) -> io::Result<bool> {
-        // What cannot be looked at now is not judged.
+    /// The stream's own file where it is at its path and still holds what was read of it. One that
+    /// cannot be looked at now is not judged: that is `Some(None)`.
+    fn at_its_path(&self, record: &StreamRecord, path: &Path) -> io::Result<Option<Option<Found>>> {
         let Ok(Some(found)) = Found::look(path) else {
-            return Ok(path.exists());
+            return Ok(path.exists().then_some(None));
         };
-        Ok(found.inode == Inode::of_record(record) && self.is_continued(record, &found)?)
+        Ok(self.is_its_file(record, &found)?.then_some(Some(found)))
+    }
+
+    fn is_its_file(&self, record: &StreamRecord, found: &Found) -> io::Result<bool> {
+        Ok(found.inode == Inode::of_record(record) && self.is_continued(record, found)?)
     }
 
     /// Where a stream's content is now: the same inode under another name, or a copy.
@@ -244,13 +262,24 @@ impl Registry {
         path: &Path,
         folders: &mut Folders,
     ) -> io::Result<Option<Found>> {
+        /// Its name may move between the look and the opening.
+        const TRIES_MAX: usize = 16;
         let dir = path.parent().unwrap_or(Path::new("/"));
-        if folders.hold(dir, record.ino)
-            && let Some(path) = find_inode(dir, record.dev, record.ino)
-            && let Ok(Some(found)) = Found::look(&path)
-            && self.is_continued(record, &found)?
-        {
-            return Ok(Some(found));
+        let tries = if folders.hold(dir, record.ino) {
+            TRIES_MAX
+        } else {
+            0
+        };
+        for _ in 0..tries {
+            let Some(path) = find_inode(dir, record.dev, record.ino) else {
+                continue;
+            };
+            match Found::look(&path) {
+                Ok(Some(found)) if self.is_its_file(record, &found)? => return Ok(Some(found)),
+                // It is there, with another content.
+                Ok(Some(found)) if found.inode == Inode::of_record(record) => break,
+                _ => {}
+            }
         }
         let mut bases = bases(path).into_iter().chain([path.to_owned()]);
         if !bases.any(|base| folders.have_rotated(&base)) {

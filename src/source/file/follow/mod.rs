@@ -124,6 +124,8 @@ pub(super) struct FileSource {
     gaps_due: bool,
     /// When the last look ended, and what it took.
     looked_last: (Instant, Duration),
+    /// True where a file was not taken in, because it was renamed since it was listed.
+    moved_meanwhile: bool,
     looked: bool,
 }
 
@@ -195,6 +197,7 @@ impl FileSource {
             names_moved: now,
             gaps_due: false,
             looked_last: (now, Duration::ZERO),
+            moved_meanwhile: false,
             looked: false,
         })
     }
@@ -217,7 +220,7 @@ impl FileSource {
         let forget_after = self.config.forget_after;
         let load = on_pool(move || Ok(Registry::new(source, sinks, checkpoints, forget_after)));
         self.registry = Some(load.await.map_err(SourceError::Io)?);
-        self.look().await?;
+        self.look_first().await?;
         self.looked = true;
         self.tell_gone();
         self.report_first_attempt();
@@ -238,6 +241,21 @@ impl FileSource {
                 () = tokio::time::sleep_until(wake.into()) => self.wake_up().await?,
             }
         }
+    }
+
+    /// Looks until everything that was there is taken in: what is known of it tells what came while
+    /// no process looked, and that must not be judged by names that moved meanwhile.
+    async fn look_first(&mut self) -> Result<(), SourceError> {
+        /// Names that move all the time are not waited for.
+        const LOOKS_MAX: usize = 16;
+        for _ in 0..LOOKS_MAX {
+            self.moved_meanwhile = false;
+            self.look().await?;
+            if !self.moved_meanwhile {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// When something is due next.

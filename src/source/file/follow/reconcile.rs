@@ -199,10 +199,11 @@ impl FileSource {
     ) -> Result<(), SourceError> {
         // What has a rotated name can be younger than what was at the path before it when that was
         // looked at: the next look has them in order.
-        if !bases(&candidate.path).is_empty() {
+        if !self.looked || !bases(&candidate.path).is_empty() {
             let listed = candidate.clone();
             let renamed = on_pool(move || Ok(was_renamed(&listed)));
             if renamed.await.map_err(SourceError::Io)? {
+                self.moved_meanwhile = true;
                 self.look_soon();
                 return Ok(());
             }

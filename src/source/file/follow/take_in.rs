@@ -15,10 +15,10 @@ use crate::source::file::adopt::{Adopted, Decision, Registry};
 use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
-use crate::source::file::intake::{Examined, Sight, alias_of, examine_all, first_start};
+use crate::source::file::intake::{Examined, Origins, Sight, alias_of, examine_all};
 use crate::source::file::rotation::{Living, bases};
 use crate::source::file::since::Since;
-use crate::source::file::{Follow, Label, Start};
+use crate::source::file::{Follow, Inode, Label, Start};
 
 /// Files looked at in one go: a blocking call cannot be aborted, so none may be long.
 const BATCH_FILES: usize = 256;
@@ -43,9 +43,7 @@ impl FileSource {
             let sight = Sight {
                 living: std::mem::take(&mut self.by_inode),
                 own: Arc::clone(&self.cx.own_files),
-                start: self.start(),
-                since: self.since(),
-                ignore_older: self.ignore_older(),
+                origins: self.origins(),
             };
             let examine = move |registry: &mut Registry| {
                 let examined = examine_all(registry, &sight, batch);
@@ -88,6 +86,10 @@ impl FileSource {
             }
             // What is known is considered beside what else is there.
             Examined::Own | Examined::Known => return Ok(()),
+            Examined::Moved => {
+                self.moved_meanwhile = true;
+                return Ok(());
+            }
             Examined::Asleep {
                 record,
                 places,
@@ -176,8 +178,13 @@ impl FileSource {
         ))
     }
 
-    fn ignore_older(&self) -> Option<Duration> {
-        self.config.ignore_older
+    fn origins(&self) -> Origins {
+        Origins {
+            start: self.start(),
+            since: self.since(),
+            ignore_older: self.config.ignore_older,
+            is_first: !self.looked,
+        }
     }
 
     /// Says what was unread of files that are nowhere to be found.
@@ -208,7 +215,8 @@ impl FileSource {
             .iter()
             .map(|it| (it.path.clone().into_os_string(), it.entry_ino));
         let named: HashMap<OsString, u64> = named.collect();
-        let find = move |registry: &mut Registry| registry.adopt_moved(&named);
+        let living: HashSet<Inode> = self.by_inode.keys().copied().collect();
+        let find = move |registry: &mut Registry| registry.adopt_moved(&named, living);
         let adopted = self.with_registry(find).await.map_err(SourceError::Io)?;
         let mut moved = HashMap::new();
         let until = Instant::now() + self.config.rotate_grace;
@@ -218,7 +226,10 @@ impl FileSource {
                 moved_to = %adopted.found.path.display(), ino = adopted.found.inode.ino,
                 "file was rotated before: the rest of it is read first"
             );
-            let id = self.add_awake(adopted, moved.get(&path).copied());
+            // Behind what an earlier one of the first looks found.
+            let before = self.left.remove(&path);
+            let before = moved.get(&path).copied().or(before);
+            let id = self.add_awake(adopted, before);
             if let Some(generation) = self.generations.get_mut(&id) {
                 generation.phase = Phase::Replaced { until };
             }
@@ -237,10 +248,10 @@ impl FileSource {
     ) -> Result<(), SourceError> {
         let displaced = self.take_in_displaced(&found, after).await?;
         let living = self.living(&candidate.path, after);
-        let (start, since, older) = (self.start(), self.since(), self.ignore_older());
+        let origins = self.origins();
         let alias = alias_of(candidate, found.inode);
         let adopt = move |registry: &mut Registry| {
-            let start = first_start(start, since.as_ref(), older, &found)?;
+            let start = origins.start_of(&found, registry)?;
             registry.adopt(found, start, &living)
         };
         match self.with_registry(adopt).await {
