@@ -262,11 +262,9 @@ pub(super) fn find_inode(dir: &Path, dev: u64, ino: u64) -> Option<PathBuf> {
 /// Blocks.
 pub(super) fn was_renamed(listed: &Match) -> bool {
     let is_listed = |ino: u64| listed.entry_ino == 0 || ino == listed.entry_ino;
-    if listed
-        .path
-        .symlink_metadata()
-        .is_ok_and(|it| is_listed(it.ino()))
-    {
+    // Of a link in a directory its own inode was listed, of one that was asked for its target's.
+    let states = [listed.path.symlink_metadata(), listed.path.metadata()];
+    if states.into_iter().flatten().any(|it| is_listed(it.ino())) {
         return false;
     }
     // Some file systems list other inode numbers than they tell of a file.
