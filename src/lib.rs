@@ -65,7 +65,8 @@
 //! delivery                                  the retry loop; knows no concrete sink
 //! queue  checkpoint  outputs  http  notes  telemetry  random
 //! terminal                                  what records, notes and log share
-//! framing  filter  encoding  backoff        algorithms
+//! framing  filter  encoding  segment  backoff
+//!                                           algorithms
 //! model  secret                             types
 //! ```
 //!
@@ -138,6 +139,7 @@ pub mod backoff;
 pub mod encoding;
 pub mod filter;
 pub mod framing;
+pub mod segment;
 
 // What is shared by everything that runs.
 pub mod terminal;

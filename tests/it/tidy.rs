@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers from the bottom up; a module uses modules of lower layers only.
 const LAYERS: [&[&str]; 9] = [
     &["model", "secret"],
-    &["framing", "encoding", "filter", "backoff"],
+    &["framing", "encoding", "filter", "segment", "backoff"],
     &["terminal"],
     &[
         "queue",
@@ -35,7 +35,9 @@ const SHARED: [(&str, &[&str]); 2] = [
 ];
 
 /// Modules without I/O, clock, environment, log and globals, and what would break that.
-const PURE: [&str; 5] = ["model", "framing", "encoding", "filter", "backoff"];
+const PURE: [&str; 6] = [
+    "model", "framing", "encoding", "filter", "segment", "backoff",
+];
 const IMPURE: [&str; 10] = [
     "tokio::",
     "tracing::",
