@@ -5,8 +5,12 @@
 /// # Panics
 /// If the system has no randomness, which Linux's `getrandom(2)` rules out once it has booted.
 pub fn id() -> String {
-    let (high, low) = (seed(), seed());
-    format!("{high:016x}{low:016x}")
+    format!("{:032x}", bits())
+}
+
+/// 128 random bits. Panics as [`id`] does.
+pub fn bits() -> u128 {
+    u128::from(seed()) << 64 | u128::from(seed())
 }
 
 /// A random seed. Panics as [`id`] does.

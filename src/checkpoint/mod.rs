@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -48,6 +48,8 @@ struct Inner {
     /// Settled but not appended yet: bounded by the number of cursors.
     pending: Mutex<HashMap<Arc<CursorKey>, Position>>,
     wake: Notify,
+    /// Changes with each attempt to append what is settled; whether it went well.
+    written: watch::Sender<bool>,
     /// Files whose data must be on disk before the journal that speaks of it.
     covered: Mutex<Covered>,
     /// One fsync at a time.
@@ -120,6 +122,7 @@ impl Checkpoints {
             dir,
             pending: Mutex::default(),
             wake: Notify::new(),
+            written: watch::Sender::default(),
             covered: Mutex::default(),
             syncing: Mutex::default(),
         }))
@@ -257,6 +260,19 @@ impl Checkpoints {
         self.0.wake.notify_one();
     }
 
+    /// Changes after each attempt to append what is settled; true where it went well.
+    pub fn written(&self) -> watch::Receiver<bool> {
+        self.0.written.subscribe()
+    }
+
+    /// The streams of a source that are no files.
+    pub fn unfiled_streams(&self, source: &str) -> Vec<StreamKey> {
+        let Some(store) = &self.0.store else {
+            return Vec::new();
+        };
+        lock(store).state.unfiled(source).cloned().collect()
+    }
+
     /// Has `file` fsynced before every fsync of the journal, for as long as it is open.
     pub fn cover(&self, file: &Arc<File>) {
         lock(&self.0.covered).open.push(Arc::downgrade(file));
@@ -298,7 +314,9 @@ impl Checkpoints {
     async fn step(&self, sync: bool, outage: &mut Outage) {
         let this = self.clone();
         let step = move || {
-            this.write_pending()?;
+            let written = this.write_pending();
+            this.0.written.send_replace(written.is_ok());
+            written?;
             if sync { this.sync() } else { Ok(()) }
         };
         // A panic on the blocking pool is a bug; what was pending stays pending.

@@ -117,6 +117,13 @@ impl State {
             .flat_map(HashMap::values)
     }
 
+    /// The streams of a source that are no files.
+    pub(super) fn unfiled(&self, source: &str) -> impl Iterator<Item = &StreamKey> {
+        let streams = self.sources.get(source).into_iter().flatten();
+        let unfiled = streams.filter(|(_, known)| known.record.is_none());
+        unfiled.map(|(stream, _)| stream)
+    }
+
     /// How many streams are known.
     pub(super) fn len(&self) -> usize {
         self.sources.values().map(HashMap::len).sum()

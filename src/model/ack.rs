@@ -6,6 +6,7 @@
 //! Pure: no I/O, no clock.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,26 @@ struct Shared {
     entries: Mutex<Entries>,
     /// Set when an ack was dropped without being settled; checked without taking the lock.
     broken: AtomicBool,
+    /// Told after each change.
+    watcher: Option<Watcher>,
+}
+
+/// Who wants to know when a ledger moved or broke; called by whoever settles or drops an ack, so it
+/// must be quick.
+#[derive(Clone)]
+pub struct Watcher(Arc<dyn Fn() + Send + Sync>);
+
+impl Watcher {
+    /// Calls `told` after each change.
+    pub fn new(told: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
 }
 
 #[derive(Debug)]
@@ -43,6 +64,15 @@ struct Entry {
 impl Ledger {
     /// Opens a ledger for a cursor that stands at `committed`.
     pub fn new(key: Arc<CursorKey>, committed: Position) -> Self {
+        Self::make(key, committed, None)
+    }
+
+    /// The same, and `watcher` is told of every change.
+    pub fn watched(key: Arc<CursorKey>, committed: Position, watcher: Watcher) -> Self {
+        Self::make(key, committed, Some(watcher))
+    }
+
+    fn make(key: Arc<CursorKey>, committed: Position, watcher: Option<Watcher>) -> Self {
         let entries = Entries {
             committed,
             first: 0,
@@ -52,6 +82,7 @@ impl Ledger {
             key,
             entries: Mutex::new(entries),
             broken: AtomicBool::new(false),
+            watcher,
         }))
     }
 
@@ -115,6 +146,12 @@ impl Shared {
         }
     }
 
+    fn tell(&self) {
+        if let Some(Watcher(told)) = &self.watcher {
+            told();
+        }
+    }
+
     /// Marks one entry settled and returns the new frontier where it moved.
     fn settle(&self, seq: u64) -> Option<Position> {
         if self.broken.load(Ordering::Acquire) {
@@ -130,6 +167,8 @@ impl Shared {
         }
         if let Some(position) = &moved {
             entries.committed = position.clone();
+            drop(entries);
+            self.tell();
         }
         moved
     }
@@ -199,6 +238,7 @@ impl Drop for Ack {
     fn drop(&mut self) {
         if !self.settled {
             self.shared.broken.store(true, Ordering::Release);
+            self.shared.tell();
         }
     }
 }
@@ -253,6 +293,24 @@ mod tests {
         assert!(two.is_stale());
         assert_eq!(two.settle(), None);
         assert_eq!(ledger.committed(), at(0));
+    }
+
+    #[test]
+    fn a_watcher_is_told_when_the_ledger_moves_and_when_it_breaks() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&told);
+        let watcher = Watcher::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let ledger = Ledger::watched(Arc::clone(ledger().key()), at(0), watcher);
+        let (one, two, three) = (ledger.open(at(1)), ledger.open(at(2)), ledger.open(at(3)));
+
+        let _ = two.settle();
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        let _ = one.settle();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        drop(three);
+        assert_eq!(told.load(Ordering::Relaxed), 2);
     }
 
     proptest! {

@@ -8,7 +8,7 @@ mod lines;
 mod pattern;
 mod position;
 
-pub use ack::{Ack, Ledger, Moved};
+pub use ack::{Ack, Ledger, Moved, Watcher};
 pub use batch::{Batch, BatchLimits, Batcher, LineSet, Run, Weight};
 pub use lines::{EventNames, Line, Lines, Record};
 pub use pattern::Pattern;

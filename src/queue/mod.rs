@@ -276,6 +276,16 @@ impl Sender {
         self.sender.send(queued).await.map_err(|_| Closed)
     }
 
+    /// Waits for a place in the queue. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Closed`] when delivery has ended.
+    pub async fn slot(&self) -> Result<Slot<'_>, Closed> {
+        let permit = self.sender.reserve().await.map_err(|_| Closed)?;
+        let source = self.source.number;
+        Ok(Slot { permit, source })
+    }
+
     /// True when delivery has ended.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
@@ -284,6 +294,20 @@ impl Sender {
     /// Completes when delivery has ended.
     pub async fn closed(&self) {
         self.sender.closed().await;
+    }
+}
+
+/// A place in a queue that nobody else gets: so an ack need not be opened before there is one.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    permit: mpsc::Permit<'a, (usize, Chunk)>,
+    source: usize,
+}
+
+impl Slot<'_> {
+    /// Queues a chunk.
+    pub fn send(self, chunk: Chunk) {
+        self.permit.send((self.source, chunk));
     }
 }
 
