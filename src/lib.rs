@@ -12,7 +12,8 @@
 //!  file: a cursor       queue: chunks,      Batcher -> encode -> deliver    Ledger: the longest
 //!  per sink             slots and bytes     retry, halve, bisect,           settled prefix per
 //!  stream, websocket, -> are bounded     -> dead letter              -Ack-> (source, stream, sink)
-//!  stdin: shared                                                             -> journal
+//!  stdin: shared, or                                                         -> journal
+//!  spooled like a file
 //!       ^                                                                       |
 //!       +-------- where to go on, read once at the start of a cursor -----------+
 //! ```
@@ -34,7 +35,8 @@
 //!
 //! A file is its own buffer and is read once per sink, each at its own pace (the second read comes
 //! from the page cache); so a dead collector never stops a local archive, and there is no copy on
-//! disk. What cannot be read again is cloned into the queue of every sink, which costs one counter.
+//! disk. What cannot be read again is cloned into the queue of every sink, which costs one counter; or
+//! it is spooled, and then read once per sink like a file.
 //!
 //! # What must always hold
 //!
@@ -116,6 +118,11 @@
 //!   (`source::poll`), a byte and the hash of what was before it (`source::range`). It goes along with
 //!   the last chunk of what it belongs to, and is saved with the batch of that chunk: never when it was
 //!   read, for then a crash would turn into "nothing new" and a loss.
+//! - **A spool is a file that this process writes itself** (`source::spool`, format in [`segment`]): its id
+//!   is a stream's, a place in it is a place in a file, so ledgers, journal, intents and ids are the same.
+//!   Where the source goes on stands in the record with its last lines, not in the journal: after a kill
+//!   one of the two would be ahead of the other. What guards a place is the number of lines before it, so
+//!   that whatever is missing is counted to the line.
 //! - **Many URLs are one task** (`source::poll`, `source::health`): each is a future of its own, so one
 //!   that hangs delays no other; a permit per request bounds what is in flight, and of answers above
 //!   64 KiB only two are in memory.

@@ -108,6 +108,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
     if told_to_stop {
         return Ok(agent.report(Ended::Stopped));
     }
+    agent.tell_unread_spools().await;
     let queues = agent.start_sinks()?;
     agent.start_sources(queues);
 
@@ -128,6 +129,20 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
 }
 
 impl Agent {
+    /// Tells of spools whose sources are not configured any more, or without a spool.
+    async fn tell_unread_spools(&self) {
+        let Some(state) = self.plan.state.clone() else {
+            return;
+        };
+        let sources = self.plan.sources.iter();
+        let spooled = sources.filter(|it| it.spool.is_some());
+        let spooled = spooled.map(|it| Arc::clone(&it.name)).collect();
+        let checkpoints = self.checkpoints.clone();
+        let telling = move || source::spool::tell_unread(&state, &spooled, &checkpoints);
+        // A panic on the blocking pool is a bug, and no reason not to start.
+        let _ = tokio::task::spawn_blocking(telling).await;
+    }
+
     /// Starts one delivery per sink and returns their queues by name.
     fn start_sinks(&mut self) -> Result<HashMap<Arc<str>, (Queue, SinkConfig)>, StartError> {
         let mut queues = HashMap::new();
@@ -243,6 +258,7 @@ impl Agent {
                 notes: self.plan.notes.clone(),
                 first_attempt,
                 shutdown: self.stop.clone(),
+                inlet: None,
             };
             started.push((config, cx));
         }

@@ -130,6 +130,19 @@ impl<'t> Table<'t> {
         });
     }
 
+    /// Reports a key that makes no sense here, and why.
+    pub(super) fn refuse(&mut self, key: &str, why: &str, cx: &mut Cx) {
+        let place_name = self.place_name();
+        self.entries.retain(|entry| {
+            let is_it = entry.key == key;
+            if is_it {
+                let message = format!("key `{key}` in {place_name}: {why}");
+                cx.error(entry.key_span.clone(), message);
+            }
+            !is_it
+        });
+    }
+
     /// All keys that are left, of a table whose keys are free.
     pub(super) fn pairs(mut self) -> Vec<Pair<'t>> {
         let entries = std::mem::take(&mut self.entries);

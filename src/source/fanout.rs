@@ -1,7 +1,8 @@
-//! Pushes the lines of one stream into the queues of all its sinks.
+//! Pushes the lines of one stream into the queues of all its sinks, or into the source's spool.
 //!
 //! For sources that cannot be read by each sink at its own pace: each sink's ledger is opened here,
-//! and room is charged before a chunk is sent. While this waits for room its source is not read.
+//! and room is charged before a chunk is sent. While this waits for room its source is not read. Where
+//! there is a spool, it is what a source waits for, and each sink reads that at its own pace.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,11 +11,13 @@ use futures::future::join_all;
 use tracing::warn;
 
 use super::refine::{Refine, Refined};
+use super::spool::Inlet;
 use super::{Common, Outlet, SourceContext};
 use crate::checkpoint::Checkpoints;
 use crate::framing::{CHUNK_BYTES, SHARED_ABOVE_BYTES};
 use crate::model::{CursorKey, Ledger, Lines, Origin, Position, StreamKey};
 use crate::queue::{Chunk, Closed};
+use crate::segment::{Record, Token};
 use crate::telemetry::SourceCounters;
 
 /// Lines that are there at once are joined up to so many bytes before they are sent. More would
@@ -25,13 +28,26 @@ pub(super) const JOIN_BYTES: usize = SHARED_ABOVE_BYTES;
 #[derive(Debug)]
 pub(super) struct Fanout {
     origin: Arc<Origin>,
-    ways: Vec<Way>,
+    to: To,
     counters: Arc<SourceCounters>,
-    checkpoints: Checkpoints,
     refine: Refine,
     refined: Refined,
     /// The least time that the next line may carry, in nanoseconds since 1970.
     next_time_ns: i64,
+}
+
+/// Where lines go.
+#[derive(Debug)]
+enum To {
+    Sinks {
+        ways: Vec<Way>,
+        checkpoints: Checkpoints,
+    },
+    Spool {
+        inlet: Inlet,
+        /// Where sinks stand by their checkpoints from before there was a spool.
+        before: Vec<(Arc<str>, Position)>,
+    },
 }
 
 /// The way to one sink.
@@ -44,7 +60,7 @@ struct Way {
 }
 
 impl Fanout {
-    /// Opens a ledger per sink, each where the sink's checkpoint stands.
+    /// Opens a ledger per sink, each where the sink's checkpoint stands; or the spool's inlet.
     pub(super) fn new(common: &Common, stream: StreamKey, cx: &SourceContext) -> Self {
         let origin = Origin {
             source: Arc::clone(&common.name),
@@ -52,13 +68,17 @@ impl Fanout {
             path: None,
             labels: Arc::clone(&common.labels),
         };
-        let way = |outlet: &Outlet| {
+        let committed = |outlet: &Outlet| {
             let key = CursorKey {
                 source: Arc::clone(&origin.source),
                 stream: origin.stream.clone(),
                 sink: Arc::clone(&outlet.sink),
             };
             let committed = cx.checkpoints.position(&key).unwrap_or(Position::Live);
+            (key, committed)
+        };
+        let way = |outlet: &Outlet| {
+            let (key, committed) = committed(outlet);
             let mut outlet = outlet.clone();
             outlet.sender = outlet.sender.limited(outlet.share_bytes);
             Way {
@@ -67,12 +87,21 @@ impl Fanout {
                 sent: committed,
             }
         };
-        let ways: Vec<Way> = cx.outlets.iter().map(way).collect();
+        let before = |outlet: &Outlet| (Arc::clone(&outlet.sink), committed(outlet).1);
+        let to = match &cx.inlet {
+            None => To::Sinks {
+                ways: cx.outlets.iter().map(way).collect(),
+                checkpoints: cx.checkpoints.clone(),
+            },
+            Some(inlet) => To::Spool {
+                inlet: inlet.clone(),
+                before: cx.outlets.iter().map(before).collect(),
+            },
+        };
         Self {
-            ways,
+            to,
             origin: Arc::new(origin),
             counters: Arc::clone(&cx.counters),
-            checkpoints: cx.checkpoints.clone(),
             refine: common.refine.clone(),
             refined: Refined::default(),
             next_time_ns: 0,
@@ -80,19 +109,33 @@ impl Fanout {
     }
 
     /// The token at which the stream goes on after a restart, and how many lines were taken by then:
-    /// the earliest that a sink stands at. Nothing is missing at any sink then, and what the others had
-    /// already comes to them twice. A sink that is new to the stream gets what comes from now on.
+    /// what the spool says, or the earliest that a sink stands at. Nothing is missing at any sink then,
+    /// and what the others had already comes to them twice. A sink that is new to the stream gets what
+    /// comes from now on.
     ///
     /// `age` tells which of two tokens is the older one; between equals the number of lines does, which
     /// may have gone round.
-    pub(super) fn resume<K: Ord>(
+    pub(super) fn resume<K: Ord>(&self, age: impl Fn(&str) -> Option<K>) -> Option<Token> {
+        match &self.to {
+            To::Sinks { ways, .. } => {
+                let places = ways.iter().map(|way| (&way.outlet.sink, &way.sent));
+                self.earliest(places, age)
+            }
+            To::Spool { inlet, before } => inlet
+                .token(self.origin.stream.as_str())
+                .or_else(|| self.earliest(before.iter().map(|(sink, at)| (sink, at)), age)),
+        }
+    }
+
+    fn earliest<'a, K: Ord>(
         &self,
+        sinks: impl Iterator<Item = (&'a Arc<str>, &'a Position)>,
         age: impl Fn(&str) -> Option<K>,
-    ) -> Option<(Arc<str>, u32)> {
+    ) -> Option<Token> {
         let mut places = Vec::new();
-        for way in &self.ways {
-            if let Position::Token { cursor, skip } = &way.sent {
-                places.push((age(cursor)?, *skip, cursor, &way.outlet.sink));
+        for (sink, position) in sinks {
+            if let Position::Token { cursor, skip } = position {
+                places.push((age(cursor)?, *skip, cursor, sink));
             }
         }
         let earliest = places.iter().min_by(|a, b| {
@@ -115,8 +158,8 @@ impl Fanout {
         self.counters.duplicates.add(n);
     }
 
-    /// Sends lines to every sink and returns when each has taken them. `end` is where the stream
-    /// stands after them. A sink whose delivery has ended gets no more.
+    /// Sends lines to every sink and returns when each has taken them, or the spool. `end` is where the
+    /// stream stands after them. A sink whose delivery has ended gets no more.
     ///
     /// Not cancel safe: if dropped before it returns, ledgers may be broken.
     ///
@@ -128,13 +171,20 @@ impl Fanout {
             .refine
             .apply(lines, now_ns, &mut self.refined, &self.counters);
         let Some(lines) = refined else {
-            self.pass(&end);
-            return Ok(());
+            return self.pass(&end).await;
         };
         let time_ns = now_ns.max(self.next_time_ns);
         self.next_time_ns = time_ns + i64::from(lines.count());
         let (origin, counters) = (&self.origin, &self.counters);
-        let pushes = self.ways.iter_mut().map(|way| {
+        let ways = match &mut self.to {
+            To::Sinks { ways, .. } => ways,
+            To::Spool { inlet, .. } => {
+                return inlet
+                    .push(record(origin, (time_ns, end), Some(lines)))
+                    .await;
+            }
+        };
+        let pushes = ways.iter_mut().map(|way| {
             let (lines, end) = (lines.clone(), end.clone());
             async move {
                 way.note(origin, counters, &lines);
@@ -142,8 +192,8 @@ impl Fanout {
             }
         });
         let mut closed = join_all(pushes).await.into_iter().map(|it| it.is_err());
-        self.ways.retain(|_| !closed.next().unwrap_or(false));
-        if self.ways.is_empty() {
+        ways.retain(|_| !closed.next().unwrap_or(false));
+        if ways.is_empty() {
             return Err(Closed);
         }
         Ok(())
@@ -151,12 +201,39 @@ impl Fanout {
 
     /// Moves every cursor to where the stream stands, behind what was sent before. For a place that
     /// moved without lines.
-    pub(super) fn pass(&mut self, end: &Position) {
-        for way in &mut self.ways {
-            way.sent.clone_from(end);
-            let moved = way.ledger.open(end.clone()).settle();
-            self.checkpoints.advance(moved.into_iter().collect());
+    ///
+    /// # Errors
+    /// [`Closed`] when there is a spool and the delivery of every sink has ended.
+    pub(super) async fn pass(&mut self, end: &Position) -> Result<(), Closed> {
+        match &mut self.to {
+            To::Sinks { ways, checkpoints } => {
+                for way in ways {
+                    way.sent.clone_from(end);
+                    let moved = way.ledger.open(end.clone()).settle();
+                    checkpoints.advance(moved.into_iter().collect());
+                }
+                Ok(())
+            }
+            To::Spool { .. } if *end == Position::Live => Ok(()),
+            To::Spool { inlet, .. } => {
+                let place = (self.next_time_ns, end.clone());
+                inlet.push(record(&self.origin, place, None)).await
+            }
         }
+    }
+}
+
+/// Lines as the spool keeps them.
+fn record(origin: &Origin, (time_ns, end): (i64, Position), lines: Option<Lines>) -> Record {
+    Record {
+        stream: origin.stream.name(),
+        labels: Arc::clone(&origin.labels),
+        token: match end {
+            Position::Token { cursor, skip } => Some((cursor, skip)),
+            Position::File { .. } | Position::Live => None,
+        },
+        time_ns,
+        lines,
     }
 }
 

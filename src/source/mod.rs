@@ -9,6 +9,7 @@ mod quiet;
 pub mod range;
 mod refine;
 mod session;
+pub mod spool;
 pub mod stdin;
 pub mod stream;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod testing;
 pub mod websocket;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,7 @@ use crate::secret::shown_url;
 use crate::telemetry::SourceCounters;
 use refine::Refine;
 pub use refine::Selection;
+use spool::{Inlet, Spool, SpoolConfig};
 
 /// One configured source, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +52,8 @@ pub struct SourceConfig {
     pub line_bytes_max: usize,
     /// How its records are made of lines.
     pub records: RecordRules,
+    /// How its lines wait on disk for sinks; `None`: the source waits instead. Not for files.
+    pub spool: Option<SpoolConfig>,
     /// What it reads.
     pub kind: SourceKind,
 }
@@ -162,6 +167,8 @@ pub struct SourceContext {
     pub first_attempt: oneshot::Sender<Result<(), String>>,
     /// Cancelled when the source should stop.
     pub shutdown: CancellationToken,
+    /// The way into its spool, which [`run`] opens.
+    pub(crate) inlet: Option<Inlet>,
 }
 
 /// Why a source can never go on.
@@ -182,7 +189,19 @@ pub enum SourceError {
 ///
 /// # Errors
 /// [`SourceError`] where it can never go on. Passing trouble is handled inside.
-pub async fn run(config: SourceConfig, cx: SourceContext) -> Result<(), SourceError> {
+pub async fn run(config: SourceConfig, mut cx: SourceContext) -> Result<(), SourceError> {
+    let state = cx.checkpoints.dir().map(Path::to_owned);
+    let (Some(spool), Some(state)) = (config.spool, state) else {
+        return read(config, cx).await;
+    };
+    let Some(spool) = Spool::open(&config.name, spool, &state, &cx).await else {
+        return Ok(());
+    };
+    cx.inlet = Some(spool.inlet());
+    Box::pin(spool.around(read(config, cx))).await
+}
+
+async fn read(config: SourceConfig, cx: SourceContext) -> Result<(), SourceError> {
     let common = Common {
         name: config.name,
         labels: config.labels,

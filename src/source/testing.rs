@@ -90,12 +90,14 @@ pub(super) fn source_with(
         notes: Notes::silent(),
         first_attempt,
         shutdown: shutdown.clone(),
+        inlet: None,
     };
     let config = SourceConfig {
         name: "app".into(),
         labels: Arc::from([]),
         line_bytes_max: 1024,
         records,
+        spool: None,
         kind,
     };
     let seen = Seen {

@@ -17,6 +17,7 @@ mod network;
 mod readme;
 mod records;
 mod resume;
+mod spool;
 mod state;
 mod support;
 mod tail;

@@ -57,6 +57,7 @@ pub fn source_from_location(
         labels: Arc::from([]),
         line_bytes_max: LINE_BYTES,
         records,
+        spool: None,
         kind,
     })
 }

@@ -14,38 +14,38 @@ pub const SOURCES: &[Kind] = &[
         name: "stream",
         place: "url",
         about: "One long HTTP response, read as it arrives: lines or server-sent events.",
-        groups: &[URL, STREAM, NETWORK, CREDENTIALS, RECORDS],
+        groups: &[URL, STREAM, NETWORK, CREDENTIALS, RECORDS, SPOOLED],
     },
     Kind {
         name: "websocket",
         place: "url",
         about: "A WebSocket: a message that is one JSON value is one line, other text splits at \
                 newlines.",
-        groups: &[URL, WEBSOCKET, NETWORK, CREDENTIALS, RECORDS],
+        groups: &[URL, WEBSOCKET, NETWORK, CREDENTIALS, RECORDS, SPOOLED],
     },
     Kind {
         name: "poll",
         place: "url",
         about: "An API, asked again and again: each element of a list is one line.",
-        groups: &[URLS, POLL, NETWORK, CREDENTIALS, RECORDS],
+        groups: &[URLS, POLL, NETWORK, CREDENTIALS, RECORDS, SPOOLED],
     },
     Kind {
         name: "range",
         place: "url",
         about: "A file on a server that grows, asked for from where it was left.",
-        groups: &[URL, RANGE, NETWORK, CREDENTIALS, RECORDS],
+        groups: &[URL, RANGE, NETWORK, CREDENTIALS, RECORDS, SPOOLED],
     },
     Kind {
         name: "health",
         place: "url",
         about: "The health of services: a line for each change.",
-        groups: &[URLS, HEALTH, NETWORK, CREDENTIALS, RECORDS],
+        groups: &[URLS, HEALTH, NETWORK, CREDENTIALS, RECORDS, SPOOLED],
     },
     Kind {
         name: "stdin",
         place: "",
         about: "Standard input.",
-        groups: &[RECORDS],
+        groups: &[RECORDS, SPOOLED],
     },
 ];
 
@@ -86,6 +86,27 @@ const RECORDS: &[Key] = &[
         "Longer lines are cut and marked; 1B to 64MiB.",
     ),
     key("labels", Shape::Map, "{}", "Go under `_labels`."),
+];
+
+const SPOOLED: &[Key] = &[bare(
+    "spool",
+    Shape::Table(SPOOL),
+    "Keeps lines on disk until every sink has them.",
+)];
+
+const SPOOL: &[Key] = &[
+    bare(
+        "max",
+        Shape::Size,
+        "What it may take on disk; at least four times max_line.",
+    ),
+    key(
+        "full",
+        Shape::Choice(&["block", "drop_oldest", "drop_newest"]),
+        "\"block\"",
+        "What happens then: the source is not read, the oldest lines are given up, or what comes is \
+         dropped.",
+    ),
 ];
 
 const MULTILINE: &[Key] = &[

@@ -6,6 +6,7 @@ mod network;
 mod poll;
 mod range;
 mod records;
+mod spool;
 mod stdin;
 mod stream;
 mod targets;
@@ -109,6 +110,7 @@ fn from_text(value: &Value, name: &Arc<str>, cx: &mut Cx) -> Option<SourceConfig
         labels: Arc::from([]),
         line_bytes_max: LINE_BYTES,
         records: RecordRules::default(),
+        spool: None,
         kind,
     })
 }
@@ -175,6 +177,7 @@ fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceCo
         .and_then(|value| labels(&value, cx))
         .unwrap_or_default();
     let records = records::read((kind, what.as_ref()), &mut table, cx);
+    let spool = spool::read(kind == KindName::File, line_bytes_max, &mut table, cx);
     table.later(&LATER_KEYS, cx);
     table.finish(cx);
     Some(SourceConfig {
@@ -182,6 +185,7 @@ fn from_table(mut table: Table, name: &Arc<str>, cx: &mut Cx) -> Option<SourceCo
         labels: Arc::from(labels),
         line_bytes_max,
         records,
+        spool,
         kind: what?,
     })
 }

@@ -11,9 +11,6 @@ use crate::http::Network;
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-/// Keys that are described and do not exist yet.
-const LATER_KEYS: [&str; 1] = ["spool"];
-
 /// What has errors is at its default.
 pub(super) fn read(table: &mut Table, clear: Option<&InTheClear>, cx: &mut Cx) -> Network {
     let mut network = Network::default();
@@ -34,6 +31,5 @@ pub(super) fn read(table: &mut Table, clear: Option<&InTheClear>, cx: &mut Cx) -
     {
         network.connect_timeout = it;
     }
-    table.later(&LATER_KEYS, cx);
     network
 }

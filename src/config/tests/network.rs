@@ -5,6 +5,7 @@ use crate::http::Proxy;
 use crate::secret::Secret;
 use crate::source::health::Emit;
 use crate::source::poll::{CursorRule, NextRule, SentAs};
+use crate::source::spool::{Full, SpoolConfig};
 use crate::source::stream::Framing;
 
 #[test]
@@ -62,6 +63,21 @@ fn every_key_of_a_network_source_arrives() {
     let oauth2 = pods.network.credentials.oauth2.as_ref().unwrap();
     assert_eq!(oauth2.client_secret.expose(), "cr3d-s3cret");
     assert_eq!(oauth2.scope.as_deref(), Some("logs"));
+}
+
+#[test]
+fn spools_are_for_what_asks_for_them() {
+    let result = load_text(include_str!("../../../fixtures/config/good/network.toml"));
+
+    let (config, _) = result.unwrap_or_else(|found| panic!("{}", found.render(Color::Never)));
+    let spooled = config.sources.iter();
+    let spooled = spooled.filter_map(|it| Some((&*it.name, it.spool?)));
+    let spool = |max_bytes, full| SpoolConfig { max_bytes, full };
+    let expected = [
+        ("pods", spool(2 << 30, Full::DropOldest)),
+        ("pipe", spool(16 << 20, Full::Block)),
+    ];
+    assert_eq!(spooled.collect::<Vec<_>>(), expected);
 }
 
 #[test]

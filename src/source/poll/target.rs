@@ -283,7 +283,8 @@ impl Target {
             }
             None => {
                 if self.place != before {
-                    self.fanout.pass(&position);
+                    let passed = self.fanout.pass(&position).await;
+                    passed.map_err(|_| End::Closed)?;
                 }
                 Ok(())
             }

@@ -295,16 +295,11 @@ impl Tail {
         };
         self.place = intake.window.place(taken.end, taken.mid_line);
         let position = self.place.position();
-        match taken.lines {
-            Some(lines) => {
-                let pushed = self.fanout.push(lines, position).await;
-                pushed.map_err(|_| End::Closed)
-            }
-            None => {
-                self.fanout.pass(&position);
-                Ok(())
-            }
-        }
+        let pushed = match taken.lines {
+            Some(lines) => self.fanout.push(lines, position).await,
+            None => self.fanout.pass(&position).await,
+        };
+        pushed.map_err(|_| End::Closed)
     }
 
     /// The file is another one: what was left of the old one is sent, and it is read from its
@@ -320,7 +315,8 @@ impl Tail {
         self.place = Place::beginning();
         self.etag = None;
         self.seen_end = (0, Instant::now());
-        self.fanout.pass(&self.place.position());
+        let passed = self.fanout.pass(&self.place.position()).await;
+        passed.map_err(|_| End::Closed)?;
         Ok(Look::Again)
     }
 }

@@ -229,7 +229,7 @@ impl Reader {
         let position = self.behind(events.last_id, n_events);
         match events.lines {
             Some(lines) => self.fanout.push(lines, position).await?,
-            None => self.fanout.pass(&position),
+            None => self.fanout.pass(&position).await?,
         }
         Ok(())
     }

@@ -1,0 +1,128 @@
+//! Server-sent events through a spool into a file: exactly once, however often logweir is killed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::{DRAIN, line, numbers};
+use crate::support::{Dir, Logweir, PATIENCE, Rng, pass, within};
+
+const KILLS: usize = 20;
+
+/// Events with ids; whoever comes with a `Last-Event-ID` gets what is behind it, whoever comes without
+/// gets everything. Once `last` is not zero, it is the last.
+struct Events {
+    port: u16,
+    last: Arc<AtomicU64>,
+    /// The ids that were asked for.
+    asked: Arc<Mutex<Vec<Option<u64>>>>,
+}
+
+impl Events {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listens");
+        let port = listener.local_addr().expect("has an address").port();
+        let events = Self {
+            port,
+            last: Arc::default(),
+            asked: Arc::default(),
+        };
+        let (last, asked) = (Arc::clone(&events.last), Arc::clone(&events.asked));
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                let (socket, last) = (socket.expect("accepts"), Arc::clone(&last));
+                let Some(id) = read_id(&socket) else { continue };
+                asked.lock().expect("nobody panicked").push(id);
+                thread::spawn(move || send(socket, id.map_or(0, |id| id + 1), &last));
+            }
+        });
+        events
+    }
+}
+
+/// The id in a request; `None`: it is none.
+fn read_id(socket: &TcpStream) -> Option<Option<u64>> {
+    let mut id = None;
+    for head in BufReader::new(socket).lines() {
+        let head = head.ok()?.to_ascii_lowercase();
+        if head.is_empty() {
+            return Some(id);
+        }
+        if let Some(value) = head.strip_prefix("last-event-id: ") {
+            id = Some(value.parse().expect("an id of ours"));
+        }
+    }
+    None
+}
+
+fn send(mut socket: TcpStream, first: u64, last: &AtomicU64) {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+    let mut going = socket.write_all(head.as_bytes()).is_ok();
+    let mut next = first;
+    while going {
+        let last = last.load(Ordering::Relaxed);
+        let to = if last == 0 {
+            next + 8
+        } else {
+            (next + 8).min(last + 1)
+        };
+        let events = (next..to).map(|id| format!("id: {id}\ndata: {}\n\n", line(id, 120)));
+        let text: String = events.collect();
+        // With comments, so that the reader's end is noticed.
+        going = socket.write_all(format!("{text}:\n").as_bytes()).is_ok();
+        next = to;
+        pass(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn events_are_in_a_file_once_however_often_logweir_is_killed() {
+    let mut rng = Rng::printed("events through a spool");
+    let dir = Dir::new();
+    let events = Events::start();
+    let config = dir.config(&format!(
+        r#"
+        [source.feed]
+        url = "http://127.0.0.1:{}/events"
+        spool = {{ max = "16MiB" }}
+
+        [sink.out]
+        path = "{{dir}}/out.log"
+        format = "raw"
+        "#,
+        events.port
+    ));
+
+    for _ in 0..KILLS {
+        let before = dir.size("out.log");
+        let agent = Logweir::run(&dir, &config).start();
+        within("more events", PATIENCE, || {
+            (dir.size("out.log") > before).then_some(())
+        });
+        pass(rng.millis(0..200));
+        agent.kill();
+    }
+    let agent = Logweir::run(&dir, &config).start();
+    let arrived = numbers(&dir.read("out.log")).len() as u64;
+    let last = arrived + 2_000;
+    events.last.store(last, Ordering::Relaxed);
+    within("the last event", DRAIN, || {
+        (numbers(&dir.read("out.log")).last() >= Some(&last)).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let all = numbers(&dir.read("out.log"));
+    let expected: Vec<u64> = (0..=*all.last().expect("events")).collect();
+    assert!(all == expected, "missing, doubled or out of order");
+    let asked = events.asked.lock().expect("nobody panicked");
+    eprintln!("{} events in {} connections", all.len(), asked.len());
+    assert_eq!(
+        asked.iter().filter(|id| id.is_none()).count(),
+        1,
+        "{asked:?}"
+    );
+}
