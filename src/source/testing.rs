@@ -71,6 +71,23 @@ pub(super) fn source_with(
     budget_bytes: usize,
     checkpoints: Checkpoints,
 ) -> (impl Future<Output = Result<(), super::SourceError>>, Seen) {
+    let config = SourceConfig {
+        name: "app".into(),
+        labels: Arc::from([]),
+        line_bytes_max: 1024,
+        records,
+        spool: None,
+        kind,
+    };
+    source_of(config, (budget_bytes, u32::MAX), checkpoints)
+}
+
+/// A source whose one sink holds so many bytes, and takes so many lines in a chunk.
+pub(super) fn source_of(
+    config: SourceConfig,
+    (budget_bytes, chunk_lines): (usize, u32),
+    checkpoints: Checkpoints,
+) -> (impl Future<Output = Result<(), super::SourceError>>, Seen) {
     let (queue, receiver) = bounded(budget_bytes);
     let (first_attempt, attempt) = oneshot::channel();
     let shutdown = CancellationToken::new();
@@ -81,7 +98,7 @@ pub(super) fn source_with(
             sender: queue.sender(),
             share_bytes: budget_bytes,
             chunk_bytes: 1 << 20,
-            chunk_lines: u32::MAX,
+            chunk_lines,
             pace: Duration::ZERO,
         }],
         checkpoints,
@@ -91,14 +108,6 @@ pub(super) fn source_with(
         first_attempt,
         shutdown: shutdown.clone(),
         inlet: None,
-    };
-    let config = SourceConfig {
-        name: "app".into(),
-        labels: Arc::from([]),
-        line_bytes_max: 1024,
-        records,
-        spool: None,
-        kind,
     };
     let seen = Seen {
         receiver,

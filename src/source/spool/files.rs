@@ -62,11 +62,17 @@ impl Folder {
         self.0.join(format!("{offset:016x}{SUFFIX}"))
     }
 
+    /// Makes the folder, so that it is still there after a power cut.
     pub(super) fn make(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(&self.0)
+        let mut options = DirBuilder::new();
+        options.recursive(true).mode(0o750);
+        options.create(&self.0)?;
+        let of_all = self.0.parent();
+        let folders = [of_all, of_all.and_then(Path::parent)];
+        for folder in folders.into_iter().flatten() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// The segments in order, with the paths and reasons of those that cannot be read. What was left

@@ -82,14 +82,19 @@ async fn remove_first(inner: &Arc<Inner>, start: Place) -> io::Result<()> {
 async fn noted(inner: &Inner, start: Place) {
     let mut written = inner.checkpoints.written();
     let is_noted = || {
-        let state = lock(&inner.state);
-        let Some(first) = state.segments.front().filter(|it| it.start == start) else {
-            return true;
+        let (end, keys) = {
+            let state = lock(&inner.state);
+            let Some(first) = state.segments.front().filter(|it| it.start == start) else {
+                return true;
+            };
+            let keys = state.cursors.iter().map(|it| Arc::clone(it.ledger.key()));
+            (first.end, keys.collect::<Vec<_>>())
         };
-        state.cursors.iter().all(|cursor| {
-            let known = inner.checkpoints.position(cursor.ledger.key());
+        // The journal may be busy: nobody waits for the state meanwhile.
+        keys.iter().all(|key| {
+            let known = inner.checkpoints.position(key);
             let known = known.as_ref().and_then(place_of);
-            known.is_some_and(|it| it.offset >= first.end.offset)
+            known.is_some_and(|it| it.offset >= end.offset)
         })
     };
     while !is_noted() {

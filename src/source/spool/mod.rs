@@ -45,6 +45,8 @@ mod outage;
 mod read;
 mod reader;
 mod state;
+#[cfg(test)]
+mod tests;
 mod unread;
 mod write;
 

@@ -2,7 +2,7 @@
 //! stands.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,15 +13,14 @@ use tracing::{error, info, warn};
 
 use super::files::{Folder, OnDisk, set_aside};
 use super::outage::Outage;
-use super::read::window;
+use super::read::scan;
 use super::state::{Cursor, Segment, State, Tokens, place_of, position_of};
 use super::write::Writer;
 use super::{Inner, STREAM_PREFIX, Signals, SpoolConfig, stream_of};
 use crate::backoff::Backoff;
 use crate::checkpoint::{Checkpoints, to_record};
-use crate::framing::Pool;
 use crate::model::{CursorKey, Ledger, Watcher};
-use crate::segment::{Place, SEGMENT_HEAD_BYTES, SpoolId};
+use crate::segment::{Place, SpoolId};
 use crate::source::SourceContext;
 use crate::telemetry::SourceCounters;
 
@@ -180,33 +179,16 @@ impl Opening {
     /// Where the last segment's last good record ends, and where each stream goes on. What is torn behind
     /// it is cut off.
     fn scan(&self, last: &OnDisk) -> io::Result<(Place, Tokens)> {
-        let file = File::open(&last.path)?;
-        let base = last.head.start.offset;
-        let to = base + last.len;
-        let (mut at, mut end) = (base + SEGMENT_HEAD_BYTES as u64, last.head.start);
-        end.offset = at;
-        let mut tokens = Tokens::new();
-        let pool = Pool::default();
-        while at < to {
-            let window = window((&file, base), last.head.id, (at, to), &pool)?;
-            for (head, record) in window.records {
-                end = head.end;
-                if let Some(token) = record.token {
-                    tokens.insert(record.stream, token);
-                }
-            }
-            if window.offset == at {
-                break;
-            }
-            at = window.offset;
-        }
-        if end.offset < to {
+        let (end, tokens) = scan(last)?;
+        let start = last.head.start.offset;
+        if end.offset < start + last.len {
             warn!(
-                source = %self.source, path = %last.path.display(), bytes = to - end.offset,
+                source = %self.source, path = %last.path.display(),
+                bytes = start + last.len - end.offset,
                 "the spool ends in a torn record, which is cut off"
             );
             let file = OpenOptions::new().write(true).open(&last.path)?;
-            file.set_len(end.offset - base)?;
+            file.set_len(end.offset - start)?;
         }
         Ok((end, tokens))
     }

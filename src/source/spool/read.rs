@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::files::read_at;
+use super::files::{OnDisk, read_at};
+use super::state::Tokens;
 use crate::framing::{CHUNK_BYTES, Pool, SHARED_ABOVE_BYTES};
 use crate::model::Lines;
-use crate::segment::{Place, Record, RecordHead, SEGMENT_HEAD_BYTES, SpoolId, Walk};
+use crate::segment::{Place, Record, RecordHead, SEGMENT_HEAD_BYTES, SegmentHead, SpoolId, Walk};
 
 /// What a part costs beside its bytes, and so how many small ones are read at once.
 pub(super) const PART_OVERHEAD_BYTES: usize = 512;
@@ -68,6 +69,32 @@ fn bytes_at(file: &File, offset: u64, len: usize, pool: &Pool) -> io::Result<Byt
     let read = read_at(file, &mut buffer, offset)?;
     buffer.truncate(read);
     Ok(buffer.into())
+}
+
+/// Where a segment's last good record ends, and where each stream goes on behind it.
+pub(super) fn scan(segment: &OnDisk) -> io::Result<(Place, Tokens)> {
+    let file = File::open(&segment.path)?;
+    let SegmentHead { id, start } = segment.head;
+    let to = start.offset + segment.len;
+    let mut end = Place {
+        offset: start.offset + SEGMENT_HEAD_BYTES as u64,
+        ..start
+    };
+    let (mut at, mut tokens, pool) = (end.offset, Tokens::new(), Pool::default());
+    while at < to {
+        let window = window((&file, start.offset), id, (at, to), &pool)?;
+        for (head, record) in window.records {
+            end = head.end;
+            if let Some(token) = record.token {
+                tokens.insert(record.stream, token);
+            }
+        }
+        if window.offset == at {
+            break;
+        }
+        at = window.offset;
+    }
+    Ok((end, tokens))
 }
 
 /// What of a segment is to be read.

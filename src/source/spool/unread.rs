@@ -8,11 +8,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::files::{FOLDER_SUFFIX, Folder, folder_of_all};
+use super::read::scan;
 use super::state::place_of;
 use super::stream_of;
 use crate::checkpoint::Checkpoints;
-use crate::framing::Pool;
-use crate::segment::SEGMENT_HEAD_BYTES;
 
 /// Tells of spools in the state directory that belong to none of these sources. Blocks.
 pub fn tell_unread(state: &Path, spooled: &HashSet<Arc<str>>, checkpoints: &Checkpoints) {
@@ -48,21 +47,10 @@ fn unread(source: &str, folder: &Folder, checkpoints: &Checkpoints) -> std::io::
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return Ok((0, 0));
     };
-    let (file, base) = (fs::File::open(&last.path)?, last.head.start.offset);
-    let (mut at, to) = (base + SEGMENT_HEAD_BYTES as u64, base + last.len);
-    let mut end = last.head.start.line;
-    let pool = Pool::default();
-    while at < to {
-        let window = super::read::window((&file, base), last.head.id, (at, to), &pool)?;
-        end = window.records.last().map_or(end, |(head, _)| head.end.line);
-        if window.offset == at {
-            break;
-        }
-        at = window.offset;
-    }
+    let (end, _) = scan(last)?;
     let known = checkpoints.positions(source, &stream_of(last.head.id));
     let lines = known.iter().filter_map(|(_, at)| Some(place_of(at)?.line));
     let read = lines.min().unwrap_or(0).max(first.head.start.line);
     let bytes = segments.iter().map(|it| it.len).sum();
-    Ok((end.saturating_sub(read), bytes))
+    Ok((end.line.saturating_sub(read), bytes))
 }

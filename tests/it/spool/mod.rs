@@ -6,6 +6,7 @@ mod disk;
 mod feed;
 mod full;
 mod ids;
+mod memory;
 mod outage;
 mod resume;
 mod unread;
