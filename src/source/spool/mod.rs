@@ -14,8 +14,9 @@
 //!
 //! - **A spool is a stream like a file.** Its random id is its name in the checkpoints, a sink's place in
 //!   it is a [`Position::File`](crate::model::Position::File): so ledgers, journal, intents of file sinks
-//!   and `_id`s are those of files, and there is one mechanism for all of them. What guards a file's position is here the number of lines
-//!   before it: where a segment is gone, so many lines are known to be missing.
+//!   and `_id`s are those of files, and there is one mechanism for all of them. What guards a file's
+//!   position is here the number of lines before it: where a segment is gone, so many are known to be
+//!   missing.
 //! - **Where the source goes on stands in the record** that holds its last lines (an event's id, a cursor).
 //!   Whatever a crash leaves of a record that was being written is cut off, its token with it: the server is
 //!   asked for exactly what is not there, whatever the journal says. Each segment begins with the tokens of

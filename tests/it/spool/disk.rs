@@ -65,6 +65,18 @@ fn other_goes_on(dir: &Dir) {
 
 #[test]
 fn a_full_disk_makes_the_source_wait_and_loses_nothing() {
+    full_disk("state/spool");
+}
+
+// Where the journal has no room either, what every sink has must go all the same, or nothing ever would.
+#[test]
+fn a_spool_that_fills_the_disk_of_its_journal_gets_out_of_it_again() {
+    full_disk("state");
+}
+
+/// The folder `small` is on a disk that the spool fills.
+#[track_caller]
+fn full_disk(small: &str) {
     if !allowed("full spool", &MOUNTS, "mount -t tmpfs tiny /mnt") {
         return;
     }
@@ -73,9 +85,9 @@ fn a_full_disk_makes_the_source_wait_and_loses_nothing() {
     let feed = Arc::new(Feed::start(Speaks::WebSocket));
     let collector = Collector::start(Settings::raw(), |_: &Request| Answer::refuse(503));
     let config = config(&dir, &feed, &collector.url("/"));
-    let spool = dir.path("state/spool");
-    fs::create_dir_all(&spool).unwrap();
-    let agent = run_under(&dir, &config, &MOUNTS, &tmpfs("2m", &spool)).start();
+    let small = dir.path(small);
+    fs::create_dir_all(&small).unwrap();
+    let agent = run_under(&dir, &config, &MOUNTS, &tmpfs("2m", &small)).start();
     agent.wait_said(&["connected"]);
     let saying = {
         let feed = Arc::clone(&feed);
@@ -91,7 +103,7 @@ fn a_full_disk_makes_the_source_wait_and_loses_nothing() {
         (stored(&collector).len() as u64 >= LINES).then_some(())
     });
     // Again, by somebody else's file.
-    let seen = seen_by(&agent, &spool);
+    let seen = seen_by(&agent, &small);
     let filler = fill(&seen);
     let saying = {
         let feed = Arc::clone(&feed);

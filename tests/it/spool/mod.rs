@@ -1,6 +1,7 @@
 //! Lines that cannot be read again, on disk until every sink has them: through kills, outages, full disks
 //! and damage.
 
+mod apis;
 mod damage;
 mod disk;
 mod feed;

@@ -1,5 +1,6 @@
 //! Server-sent events through a spool into a file: exactly once, however often logweir is killed.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::{DRAIN, line, numbers};
-use crate::support::{Dir, Logweir, PATIENCE, Rng, pass, within};
+use super::{DRAIN, dropped, line, numbers, segments, stored};
+use crate::support::{
+    Answer, Collector, Dir, Faults, Logweir, PATIENCE, Request, Rng, Settings, pass, within,
+};
 
 const KILLS: usize = 20;
 
@@ -120,6 +123,92 @@ fn events_are_in_a_file_once_however_often_logweir_is_killed() {
     assert!(all == expected, "missing, doubled or out of order");
     let asked = events.asked.lock().expect("nobody panicked");
     eprintln!("{} events in {} connections", all.len(), asked.len());
+    assert_eq!(
+        asked.iter().filter(|id| id.is_none()).count(),
+        1,
+        "{asked:?}"
+    );
+}
+
+/// Small segments that come and go, a collector that is often away, and a kill at any moment of all that.
+#[test]
+fn two_sinks_miss_nothing_while_segments_come_and_go_under_kills() {
+    let mut rng = Rng::printed("two sinks of a spool");
+    let dir = Dir::new();
+    let events = Events::start();
+    let faults = Faults::collector(rng.fork());
+    let settings = Settings {
+        honour_keys: true,
+        ..Settings::raw()
+    };
+    let collector = Collector::start(settings, faults);
+    let config = dir.config(&format!(
+        r#"
+        [source.feed]
+        url = "http://127.0.0.1:{}/events"
+        max_line = "4KiB"
+        spool = {{ max = "1MiB" }}
+
+        [sink.out]
+        path = "{{dir}}/out.log"
+        format = "raw"
+
+        [sink.collector]
+        url = "{}"
+        format = "raw"
+        memory = "256KiB"
+        batch = {{ bytes = "64KiB", lines = 100, linger = "20ms" }}
+        retry = {{ base = "20ms", max = "100ms" }}
+        "#,
+        events.port,
+        collector.url("/")
+    ));
+
+    let mut n_segments = BTreeSet::new();
+    for _ in 0..KILLS {
+        let before = dir.size("out.log");
+        let agent = Logweir::run(&dir, &config).start();
+        within("more events", PATIENCE, || {
+            (dir.size("out.log") > before).then_some(())
+        });
+        pass(rng.millis(0..400));
+        agent.kill();
+        n_segments.extend(segments(&dir, "feed"));
+    }
+    collector.script(|_: &Request| Answer::ok());
+    let agent = Logweir::run(&dir, &config).start();
+    let last = numbers(&dir.read("out.log")).len() as u64 + 2_000;
+    events.last.store(last, Ordering::Relaxed);
+    let at_collector = || -> BTreeSet<u64> { stored(&collector).into_iter().collect() };
+    within("the last event at both", DRAIN, || {
+        let in_file = numbers(&dir.read("out.log")).last() >= Some(&last);
+        (in_file && at_collector().last() >= Some(&last)).then_some(())
+    });
+    within("the segments to go", DRAIN, || {
+        (segments(&dir, "feed").len() == 1).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!((ended.code, dropped(&ended)), (0, 0), "{}", ended.stderr);
+    let all = numbers(&dir.read("out.log"));
+    let last = *all.last().expect("events");
+    assert!(
+        all == (0..=last).collect::<Vec<_>>(),
+        "missing, doubled or out of order in the file"
+    );
+    let arrived = at_collector();
+    let missing = (0..=last).filter(|it| !arrived.contains(it)).count();
+    let n_doubled = stored(&collector).len() - arrived.len();
+    eprintln!(
+        "{} events, {} segments seen, {n_doubled} doubled at the collector",
+        all.len(),
+        n_segments.len()
+    );
+    assert_eq!(missing, 0, "at the collector");
+    // At each kill a batch and the one behind it may have been on their way.
+    assert!(n_doubled <= KILLS * 200, "{n_doubled} doubled");
+    assert!(n_segments.len() > 5, "{n_segments:?}");
+    let asked = events.asked.lock().expect("nobody panicked");
     assert_eq!(
         asked.iter().filter(|id| id.is_none()).count(),
         1,
