@@ -88,7 +88,7 @@ pub(super) async fn settle<S: Sink>(
     let mut current = (job.clone(), payload);
     loop {
         let (part, payload) = &current;
-        match shared.deliver(payload).await {
+        match shared.deliver(part, payload).await {
             Ok(()) => {
                 shared.count_cut(shared.sink.n_cut(payload));
             }
@@ -168,11 +168,11 @@ impl<S: Sink> Shared<S> {
     }
 
     /// Tries until the answer is final. While draining, a retryable error is final.
-    async fn deliver(&self, payload: &S::Payload) -> Result<(), SinkError> {
+    async fn deliver(&self, job: &Job, payload: &S::Payload) -> Result<(), SinkError> {
         loop {
             let last = self.draining.is_cancelled();
             self.counters.requests.add(1);
-            let error = match self.sink.deliver(payload).await {
+            let error = match self.attempt(job, payload).await {
                 Err(error @ (SinkError::Retryable { .. } | SinkError::Paused { .. })) => error,
                 // Part of it may fail again and again: that is no end of an outage.
                 items @ Err(SinkError::Items(_)) => return items,
@@ -187,6 +187,35 @@ impl<S: Sink> Shared<S> {
             self.wait(&error).await;
             self.counters.retries.add(1);
         }
+    }
+
+    /// Tries once. At the end of the process an answer is waited for as long as it takes, unless the sink
+    /// is known to be out of order and the lines are read again at the next start.
+    async fn attempt(&self, job: &Job, payload: &S::Payload) -> Result<(), SinkError> {
+        let attempt = self.sink.deliver(payload);
+        if !job.is_replayable() {
+            return attempt.await;
+        }
+        tokio::select! {
+            biased;
+            done = attempt => done,
+            () = self.hopeless() => Err(SinkError::Retryable {
+                cause: "no answer by then".to_owned(),
+                after: None,
+            }),
+        }
+    }
+
+    /// Completes when the process drains and a sink that is out of order had its last chance.
+    async fn hopeless(&self) {
+        /// A sink that is well again answers by then.
+        const LAST_CHANCE: Duration = Duration::from_secs(1);
+        self.draining.cancelled().await;
+        let is_out = self.outage.lock().is_ok_and(|outage| outage.is_some());
+        if !is_out {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_CHANCE).await;
     }
 
     /// Counts lines that were cut for this sink, and says it the first time.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Part;
-use crate::model::{Batch, LineSet};
+use crate::model::{Batch, LineSet, Position};
 use crate::queue::Chunk;
 
 /// A part of a batch on its way.
@@ -27,6 +27,12 @@ impl Job {
             part: Part { which, suffix },
             round: 0,
         }
+    }
+
+    /// True where all of its lines can be read again, and so need not be delivered before the end.
+    pub(super) fn is_replayable(&self) -> bool {
+        let in_file = |chunk: &Chunk| matches!(chunk.ack.end(), Position::File { .. });
+        self.batch.items.iter().all(in_file)
     }
 
     /// Number of its lines.

@@ -135,7 +135,7 @@ fn each_url_of_a_spooled_api_goes_on_at_its_own_cursor() {
     within("records of each", DRAIN, || {
         let arrived = arrived(&collector);
         let has = |name: &&str| arrived.get(*name).is_some_and(|it| it.len() >= 30);
-        NAMES.iter().all(|name| has(&name)).then_some(())
+        NAMES.iter().all(has).then_some(())
     });
     let ended = agent.stop();
 

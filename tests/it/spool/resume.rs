@@ -130,19 +130,8 @@ fn events_are_in_a_file_once_however_often_logweir_is_killed() {
     );
 }
 
-/// Small segments that come and go, a collector that is often away, and a kill at any moment of all that.
-#[test]
-fn two_sinks_miss_nothing_while_segments_come_and_go_under_kills() {
-    let mut rng = Rng::printed("two sinks of a spool");
-    let dir = Dir::new();
-    let events = Events::start();
-    let faults = Faults::collector(rng.fork());
-    let settings = Settings {
-        honour_keys: true,
-        ..Settings::raw()
-    };
-    let collector = Collector::start(settings, faults);
-    let config = dir.config(&format!(
+fn two_sinks(dir: &Dir, port: u16, collector: &str) -> std::path::PathBuf {
+    dir.config(&format!(
         r#"
         [source.feed]
         url = "http://127.0.0.1:{}/events"
@@ -160,9 +149,23 @@ fn two_sinks_miss_nothing_while_segments_come_and_go_under_kills() {
         batch = {{ bytes = "64KiB", lines = 100, linger = "20ms" }}
         retry = {{ base = "20ms", max = "100ms" }}
         "#,
-        events.port,
-        collector.url("/")
-    ));
+        port, collector
+    ))
+}
+
+/// Small segments that come and go, a collector that is often away, and a kill at any moment of all that.
+#[test]
+fn two_sinks_miss_nothing_while_segments_come_and_go_under_kills() {
+    let mut rng = Rng::printed("two sinks of a spool");
+    let dir = Dir::new();
+    let events = Events::start();
+    let faults = Faults::collector(rng.fork());
+    let settings = Settings {
+        honour_keys: true,
+        ..Settings::raw()
+    };
+    let collector = Collector::start(settings, faults);
+    let config = two_sinks(&dir, events.port, &collector.url("/"));
 
     let mut n_segments = BTreeSet::new();
     for _ in 0..KILLS {
