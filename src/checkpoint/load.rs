@@ -3,7 +3,8 @@
 //!
 //! Every call here blocks.
 
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
@@ -32,8 +33,8 @@ pub(super) fn load(path: &Path, was_used: bool) -> Result<Loaded, OpenError> {
         }
         Ok(Loaded::StartsAnew(State::default()))
     };
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
+    let file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return anew("it is missing"),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Err(OpenError::journal(path, "be read")(error));
@@ -43,53 +44,140 @@ pub(super) fn load(path: &Path, was_used: bool) -> Result<Loaded, OpenError> {
             return Ok(Loaded::StartsAnew(State::default()));
         }
     };
-    if bytes.is_empty() {
-        return anew("it is empty");
+    match read(&file) {
+        Ok(Held::Nothing) => anew("it is empty"),
+        Ok(Held::Foreign(what)) => {
+            set_aside(path, &what)?;
+            Ok(Loaded::StartsAnew(State::default()))
+        }
+        Ok(Held::Journal(journal)) => journal.goes_on(path),
+        Err(error) => {
+            set_aside(path, &error.to_string())?;
+            Ok(Loaded::StartsAnew(State::default()))
+        }
     }
-    let Some(body) = bytes.strip_prefix(journal::HEADER.as_bytes()) else {
-        set_aside(path, &foreign(&bytes))?;
-        return Ok(Loaded::StartsAnew(State::default()));
-    };
+}
+
+/// What a file turned out to hold.
+enum Held {
+    Nothing,
+    /// Something that is not ours to understand, in words.
+    Foreign(String),
+    Journal(ReadJournal),
+}
+
+struct ReadJournal {
+    state: State,
+    len: u64,
+    same_boot: bool,
+    flaws: Flaws,
+}
+
+/// Reads a journal line by line: of very many files it is longer than what it adds up to, and its
+/// pages would cost as much as their contents.
+fn read(file: &File) -> io::Result<Held> {
+    let mut lines = Lines::of(file);
+    let header = lines.header()?;
+    if header.is_empty() {
+        return Ok(Held::Nothing);
+    }
+    if header != journal::HEADER.as_bytes() {
+        return Ok(Held::Foreign(foreign(header)));
+    }
+    let start = lines.end;
+    let mut last_boot = None;
+    while let Some(line) = lines.next()? {
+        last_boot = journal::boot_of(line).or(last_boot);
+    }
     let boot = boot_id();
-    let same_boot = !boot.is_empty() && journal::last_boot(body).is_some_and(|last| last == boot);
+    let same_boot = !boot.is_empty() && last_boot.is_some_and(|last| last == boot);
     let mut flaws = Flaws::default();
-    let header = journal::HEADER.len() as u64;
-    let records = journal::decode(body).filter_map(|(end, line)| match line {
-        Line::Intact(record) => Some((header + end, *record)),
-        Line::Damaged => {
-            flaws.damaged += 1;
-            None
+    let mut state = State::default();
+    let mut doubted = Vec::new();
+    lines.go_to(start)?;
+    while let Some(line) = lines.next()? {
+        match journal::decode(line) {
+            // Nothing that was written can have been lost: every record counts.
+            Line::Intact(record) if same_boot => state.apply(*record),
+            Line::Intact(record) => doubted.push((lines.end, *record)),
+            Line::Damaged => flaws.damaged += 1,
+            Line::Torn => flaws.torn = true,
         }
-        Line::Torn => {
-            flaws.torn = true;
-            None
-        }
-    });
-    let state = if same_boot {
-        // Nothing that was written can have been lost: every record counts.
-        let mut state = State::default();
-        records.for_each(|(_, record)| state.apply(record));
-        state
-    } else {
-        let (state, doubtful) = replay(records.collect(), &boot, is_carried_out);
+    }
+    if !same_boot {
+        let doubtful;
+        (state, doubtful) = replay(doubted, &boot, is_carried_out);
         for sink in doubtful {
             warn!(
                 sink,
                 "the machine went down while its output was written: what is not there is written again"
             );
         }
-        state
-    };
-    flaws
-        .tell(path, &bytes)
-        .map_err(OpenError::journal(path, "be copied aside"))?;
-    let len = bytes.len() as u64;
-    let outdated = len > COMPACT_ABOVE_BYTES && len > COMPACT_RATIO * snapshot_len_of(&state);
-    let goes_on = same_boot && flaws == Flaws::default() && !outdated;
-    Ok(match goes_on {
-        true => Loaded::GoesOn { state, len },
-        false => Loaded::StartsAnew(state),
-    })
+    }
+    Ok(Held::Journal(ReadJournal {
+        state,
+        len: lines.end,
+        same_boot,
+        flaws,
+    }))
+}
+
+impl ReadJournal {
+    /// Says what is wrong with it, and whether it can be appended to.
+    fn goes_on(self, path: &Path) -> Result<Loaded, OpenError> {
+        self.flaws
+            .tell(path)
+            .map_err(OpenError::journal(path, "be copied aside"))?;
+        let Self { state, len, .. } = self;
+        let outdated = len > COMPACT_ABOVE_BYTES && len > COMPACT_RATIO * snapshot_len_of(&state);
+        let goes_on = self.same_boot && self.flaws == Flaws::default() && !outdated;
+        Ok(match goes_on {
+            true => Loaded::GoesOn { state, len },
+            false => Loaded::StartsAnew(state),
+        })
+    }
+}
+
+/// The lines of a file, each with its newline.
+struct Lines<'a> {
+    reader: BufReader<&'a File>,
+    line: Vec<u8>,
+    /// Where the last one ended.
+    end: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn of(file: &'a File) -> Self {
+        /// Read by one system call.
+        const PIECE_BYTES: usize = 64 << 10;
+        Self {
+            reader: BufReader::with_capacity(PIECE_BYTES, file),
+            line: Vec::new(),
+            end: 0,
+        }
+    }
+
+    /// The first line, or the beginning of what is none.
+    fn header(&mut self) -> io::Result<&[u8]> {
+        /// Somebody else's file can be one long line.
+        const HEADER_MAX: u64 = 64;
+        let mut start = self.reader.by_ref().take(HEADER_MAX);
+        self.end = start.read_until(b'\n', &mut self.line)? as u64;
+        Ok(&self.line)
+    }
+
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        let len = self.reader.read_until(b'\n', &mut self.line)?;
+        self.end += len as u64;
+        Ok((len > 0).then_some(&self.line))
+    }
+
+    fn go_to(&mut self, at: u64) -> io::Result<()> {
+        self.reader.seek(SeekFrom::Start(at))?;
+        self.end = at;
+        Ok(())
+    }
 }
 
 /// What is wrong with a journal.
@@ -101,10 +189,10 @@ struct Flaws {
 
 impl Flaws {
     /// Says it, and keeps a copy of what is damaged.
-    fn tell(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn tell(&self, path: &Path) -> io::Result<()> {
         if self.damaged > 0 {
             let aside = aside_path(path);
-            if let Err(error) = std::fs::write(&aside, bytes) {
+            if let Err(error) = std::fs::copy(path, &aside) {
                 let _ = std::fs::remove_file(&aside);
                 return Err(error);
             }

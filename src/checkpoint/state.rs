@@ -2,8 +2,10 @@
 //!
 //! Pure: no I/O, no clock.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::journal::{Ahead, CursorRecord, Intent, OutputId, Place, Record, StreamRecord};
 use crate::model::{self, CursorKey, Position, StdStream, StreamKey};
@@ -84,11 +86,11 @@ impl State {
         let streams = self.sources.get_mut(&source).expect("shared adds it");
         let key = StreamKey::new(Arc::clone(&stream.id));
         match streams.entry(key) {
-            std::collections::hash_map::Entry::Occupied(mut known) => {
+            Entry::Occupied(mut known) => {
                 stream.id = known.key().name();
                 known.get_mut().record = Some(Arc::new(stream));
             }
-            std::collections::hash_map::Entry::Vacant(free) => {
+            Entry::Vacant(free) => {
                 free.insert(Known::default()).record = Some(Arc::new(stream));
             }
         }

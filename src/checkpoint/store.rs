@@ -270,17 +270,9 @@ fn go_on(path: &Path, state: &State, len: u64) -> io::Result<Journal> {
 /// Writes a new journal that adds up to `state` and puts it in the place of the old one: temporary
 /// file, fsync, rename, fsync of the directory.
 fn snapshot(path: &Path, state: &State) -> io::Result<Journal> {
-    let mut lines = journal::HEADER.as_bytes().to_vec();
-    journal::encode(&Record::Begin(begin()), &mut lines);
-    state
-        .snapshot()
-        .for_each(|record| journal::encode(&record, &mut lines));
-    let len = lines.len() as u64;
-    journal::encode(&Record::Synced { len }, &mut lines);
-
     let temporary = path.with_extension("new");
-    let file = match write_new(&temporary, &lines) {
-        Ok(file) => file,
+    let (file, len) = match write_new(&temporary, state) {
+        Ok(written) => written,
         Err(error) => {
             // Where the disk is full, half of it must not stay.
             let _ = std::fs::remove_file(&temporary);
@@ -291,7 +283,6 @@ fn snapshot(path: &Path, state: &State) -> io::Result<Journal> {
     if let Some(dir) = path.parent() {
         File::open(dir)?.sync_all()?;
     }
-    let len = lines.len() as u64;
     Ok(Journal {
         file,
         len,
@@ -299,14 +290,32 @@ fn snapshot(path: &Path, state: &State) -> io::Result<Journal> {
     })
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
+/// Writes a journal that adds up to `state`, in pieces: of very many files the whole would take more
+/// memory than what is known of them. Returns it with its length.
+fn write_new(path: &Path, state: &State) -> io::Result<(File, u64)> {
+    /// Written by one system call.
+    const PIECE_BYTES: usize = 64 << 10;
     let _ = std::fs::remove_file(path);
     let mut options = OpenOptions::new();
     options.append(true).create_new(true).mode(0o640);
     let mut file = options.open(path)?;
-    file.write_all(bytes)?;
+    let mut piece = journal::HEADER.as_bytes().to_vec();
+    let mut len = 0;
+    let first = std::iter::once(Record::Begin(begin()));
+    for record in first.chain(state.snapshot()) {
+        journal::encode(&record, &mut piece);
+        if piece.len() >= PIECE_BYTES {
+            file.write_all(&piece)?;
+            len += piece.len() as u64;
+            piece.clear();
+        }
+    }
+    len += piece.len() as u64;
+    let mark = piece.len();
+    journal::encode(&Record::Synced { len }, &mut piece);
+    file.write_all(&piece)?;
     file.sync_data()?;
-    Ok(file)
+    Ok((file, len + (piece.len() - mark) as u64))
 }
 
 fn begin() -> Begin {

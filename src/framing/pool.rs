@@ -18,12 +18,24 @@ const IDLE_BUFFERS_MAX: usize = 16;
 
 /// A pool of buffers of [`CHUNK_BYTES`], shared by the readers of one source.
 #[derive(Clone, Debug, Default)]
-pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct Pool(Arc<Mutex<Idle>>);
+
+#[derive(Debug, Default)]
+struct Idle {
+    idle: Vec<Vec<u8>>,
+    /// The least number of them since the last [`Pool::trim`].
+    unused: usize,
+}
 
 impl Pool {
     /// Takes a buffer of [`CHUNK_BYTES`] initialised bytes of any content.
     pub fn take(&self) -> Vec<u8> {
-        let pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let pooled = {
+            let mut pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let buffer = pooled.idle.pop();
+            pooled.unused = pooled.unused.min(pooled.idle.len());
+            buffer
+        };
         pooled.unwrap_or_else(|| vec![0; CHUNK_BYTES])
     }
 
@@ -32,10 +44,18 @@ impl Pool {
         if buffer.len() != CHUNK_BYTES {
             return;
         }
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_BUFFERS_MAX {
-            idle.push(buffer);
+        let mut pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pooled.idle.len() < IDLE_BUFFERS_MAX {
+            pooled.idle.push(buffer);
         }
+    }
+
+    /// Frees the buffers that nobody took since the last call.
+    pub fn trim(&self) {
+        let mut pooled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = std::mem::take(&mut pooled.unused);
+        pooled.idle.drain(..unused);
+        pooled.unused = pooled.idle.len();
     }
 
     /// Shares the first `len` bytes of a buffer; it returns to the pool with the last reference.
@@ -70,6 +90,12 @@ impl Drop for Pooled {
 mod tests {
     use super::*;
 
+    impl Pool {
+        fn n_idle(&self) -> usize {
+            self.0.lock().unwrap().idle.len()
+        }
+    }
+
     #[test]
     fn a_shared_buffer_comes_back_with_its_last_reference() {
         let pool = Pool::default();
@@ -79,10 +105,26 @@ mod tests {
         let whole = pool.share(buffer, 3);
         let part = whole.slice(1..);
         drop(whole);
-        assert_eq!(pool.0.lock().unwrap().len(), 0);
+        assert_eq!(pool.n_idle(), 0);
         assert_eq!(part, "bc");
 
         drop(part);
-        assert_eq!(pool.0.lock().unwrap().len(), 1);
+        assert_eq!(pool.n_idle(), 1);
+    }
+
+    #[test]
+    fn what_is_not_taken_between_two_trims_is_freed() {
+        let pool = Pool::default();
+        let buffers: Vec<_> = (0..3).map(|_| pool.take()).collect();
+        buffers.into_iter().for_each(|it| pool.put(it));
+        pool.trim();
+        assert_eq!(pool.n_idle(), 3);
+
+        let taken = pool.take();
+        pool.put(taken);
+        pool.trim();
+        assert_eq!(pool.n_idle(), 1);
+        pool.trim();
+        assert_eq!(pool.n_idle(), 0);
     }
 }

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -28,7 +29,7 @@ const DEPTH_MAX: usize = 16;
 /// A file that a pattern names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Match {
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     /// Inode of the directory entry (for a symbolic link its own), 0 where it is not known.
     pub(super) entry_ino: u64,
 }
@@ -161,7 +162,7 @@ impl Scanner {
             }
             Some((_, ino, false)) => {
                 found.push(Match {
-                    path: path.to_owned(),
+                    path: path.into(),
                     entry_ino: ino,
                 });
             }
@@ -222,7 +223,7 @@ impl Scanner {
         };
         if is_file {
             found.push(Match {
-                path,
+                path: path.into(),
                 entry_ino: ino,
             });
         }
@@ -407,7 +408,7 @@ mod tests {
         let found = Scanner::new(vec![pattern], exclude).look().unwrap();
 
         let paths: Vec<_> = found.into_iter().map(|it| it.path).collect();
-        assert_eq!(paths, [dir.path().join("a.log")]);
+        assert_eq!(paths, [dir.path().join("a.log").into()]);
     }
 
     #[test]

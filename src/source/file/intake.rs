@@ -2,12 +2,14 @@
 //!
 //! Of 100,000 known files nearly all are as they were: for those a `stat` is all that is done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use foldhash::HashMap as QuickMap;
 
 use super::adopt::{Adopted, Decision, Registry};
 use super::discover::{Match, was_renamed};
@@ -50,7 +52,7 @@ pub(super) enum Examined {
 #[derive(Debug)]
 pub(super) struct Sight {
     /// The generations of this process.
-    pub(super) living: HashMap<Inode, GenerationId>,
+    pub(super) living: QuickMap<Inode, GenerationId>,
     /// What this process writes.
     pub(super) own: Arc<OwnFiles>,
     pub(super) origins: Origins,
@@ -94,7 +96,7 @@ fn examine(
     taken: &mut HashSet<Inode>,
     candidate: &Match,
 ) -> io::Result<(Inode, Examined)> {
-    let path = candidate.path.as_path();
+    let path = &*candidate.path;
     let metadata = path.metadata()?;
     let inode = Inode {
         dev: metadata.dev(),
@@ -148,7 +150,7 @@ fn examine(
 pub(super) fn alias_of(candidate: &Match, inode: Inode) -> Option<PathBuf> {
     let linked = candidate.entry_ino != 0 && candidate.entry_ino != inode.ino;
     let target = linked.then(|| candidate.path.canonicalize().ok()).flatten();
-    target.filter(|target| *target != candidate.path)
+    target.filter(|target| **target != *candidate.path)
 }
 
 impl Origins {
@@ -189,7 +191,7 @@ mod tests {
         let mut entries = path.parent().unwrap().read_dir().unwrap();
         let entry = entries.find(|it| it.as_ref().unwrap().path() == path);
         Match {
-            path: path.to_owned(),
+            path: path.into(),
             entry_ino: entry.unwrap().unwrap().ino(),
         }
     }
@@ -199,7 +201,7 @@ mod tests {
         let sinks = vec!["out".into()];
         let mut registry = Registry::new("app".into(), sinks, none, Duration::MAX);
         let sight = Sight {
-            living: HashMap::new(),
+            living: QuickMap::default(),
             own: Arc::new(OwnFiles::new("host")),
             origins: Origins {
                 start: Start::Beginning,

@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
@@ -263,13 +262,13 @@ pub(super) fn born(file: &File) -> Option<SystemTime> {
 
 /// The named path that a file at `path` was at before it was rotated; `path` itself where there is
 /// none.
-pub(super) fn named_path(path: PathBuf, named: &HashMap<OsString, u64>) -> PathBuf {
-    if named.contains_key(path.as_os_str()) {
+pub(super) fn named_path(path: PathBuf, named: &HashMap<Arc<Path>, u64>) -> PathBuf {
+    if named.contains_key(path.as_path()) {
         return path;
     }
     let mut bases = bases(&path).into_iter();
     bases
-        .find(|base| named.contains_key(base.as_os_str()))
+        .find(|base| named.contains_key(base.as_path()))
         .unwrap_or(path)
 }
 

@@ -123,7 +123,7 @@ fn calls(dir: &Dir, trace: &str) -> Vec<Call> {
             "fdatasync" | "fsync" if of_journal => Some(Call::SyncJournal),
             "write" if of_journal => {
                 let len = arguments.rsplit_once(", ")?.1;
-                // A snapshot is written in one piece.
+                // A snapshot of so little is written in one piece.
                 let before = if path == journal { journal_len } else { 0 };
                 journal_len = before + number(len);
                 let mark = arguments.split_once(r#"{\"synced\":{\"len\":"#);

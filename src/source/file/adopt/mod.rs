@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use foldhash::HashMap as QuickMap;
 use tracing::{info, warn};
 
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
@@ -51,7 +52,7 @@ pub(super) struct Registry {
     sinks: Vec<Arc<str>>,
     checkpoints: Checkpoints,
     /// Streams that no file has claimed in this process. Several can have had the same inode.
-    by_inode: HashMap<Inode, Vec<Arc<StreamRecord>>>,
+    by_inode: QuickMap<Inode, Vec<Arc<StreamRecord>>>,
     /// The inodes of those that were last seen at a path; made when it is needed first.
     by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
     /// When the last of the ended streams was noted; made when it is needed first.
@@ -76,7 +77,7 @@ impl Registry {
             source,
             sinks,
             checkpoints,
-            by_inode: HashMap::new(),
+            by_inode: QuickMap::default(),
             by_path: None,
             ended: None,
             knew: None,

@@ -2,12 +2,12 @@
 //! what came to their paths after them.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashMap as QuickMap;
 use tracing::info;
 
 use super::{Adopted, Decision, Registry};
@@ -31,7 +31,7 @@ impl Registry {
     /// A file cannot be read.
     pub(in crate::source::file) fn adopt_moved(
         &mut self,
-        named: &HashMap<OsString, u64>,
+        named: &HashMap<Arc<Path>, u64>,
         living: HashSet<Inode>,
     ) -> io::Result<Vec<(PathBuf, Adopted)>> {
         let mut folders = Folders::default();
@@ -40,7 +40,7 @@ impl Registry {
         let inos: HashSet<u64> = inos.collect();
         // What has its path and its inode is decided on when its path is taken in.
         let mut in_place = |it: &StreamRecord| {
-            let entry_ino = named.get(OsStr::new(&*it.path));
+            let entry_ino = named.get(Path::new(&*it.path));
             let is_there = entry_ino.is_some_and(|entry| *entry == it.ino || still_there(it));
             // Of one that was empty only a copy tells that it was filled and emptied.
             let mut has_copy = || {
@@ -55,7 +55,7 @@ impl Registry {
         for record in moved {
             let path = PathBuf::from(&*record.path);
             let at = self.at_its_path(&record, &path)?;
-            let in_place = at.is_some() && named.contains_key(path.as_os_str());
+            let in_place = at.is_some() && named.contains_key(&*path);
             let found = match at {
                 // It is taken in with its path, behind what came before.
                 Some(_) if in_place => None,
@@ -185,7 +185,7 @@ impl Registry {
     pub(in crate::source::file) fn displaced(
         &mut self,
         found: &Found,
-        living: &HashMap<Inode, GenerationId>,
+        living: &QuickMap<Inode, GenerationId>,
     ) -> io::Result<Vec<Adopted>> {
         let same_inode = self.by_inode.get(&found.inode).into_iter().flatten();
         let known: Vec<Arc<StreamRecord>> = same_inode.filter(|it| !it.ended).cloned().collect();

@@ -146,7 +146,7 @@ impl FileSource {
             self.trouble(&candidate.path, &error.to_string());
             return Ok(());
         };
-        let path = &candidate.path;
+        let path = &*candidate.path;
         let old = self.at_path(path);
         let mut last = old.or_else(|| self.left.get(path).copied());
         if let Some(before) = last {
@@ -156,9 +156,9 @@ impl FileSource {
             return Ok(());
         };
         // What comes to the path is read after it.
-        self.left.insert(path.clone(), last);
+        self.left.insert(path.to_owned(), last);
         if let Some(old) = old {
-            self.paths.remove(&**path);
+            self.paths.remove(path);
             self.replaced(old, Instant::now());
         }
         Ok(())

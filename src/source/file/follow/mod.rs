@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap as QuickMap;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
@@ -76,15 +77,15 @@ pub(super) struct FileSource {
     /// True where events were lost: every file is looked at once.
     lost_events: bool,
     /// Files that are read, kept open or being moved. A file is here or in `sleepers`.
-    generations: HashMap<GenerationId, Box<Generation>>,
+    generations: QuickMap<GenerationId, Box<Generation>>,
     /// Files of which nothing is to be read now.
-    sleepers: HashMap<GenerationId, Sleeper>,
+    sleepers: QuickMap<GenerationId, Sleeper>,
     /// Those of the sleepers that have something unread, in the order in which they are read.
     backlog: VecDeque<GenerationId>,
     /// Generations that were read to their end, since when, and may fall asleep once that is settled.
     drowsy: VecDeque<(Instant, GenerationId)>,
-    by_inode: HashMap<Inode, GenerationId>,
-    paths: HashMap<Arc<Path>, Named>,
+    by_inode: QuickMap<Inode, GenerationId>,
+    paths: QuickMap<Arc<Path>, Named>,
     /// Paths at which nothing is now, and the last file that each of them had: rotation leaves gaps,
     /// and whatever comes after one is read after that file.
     left: HashMap<PathBuf, GenerationId>,
@@ -170,12 +171,12 @@ impl FileSource {
             scanner: Some(scanner),
             polled: Polled::default(),
             lost_events: false,
-            generations: HashMap::new(),
-            sleepers: HashMap::new(),
+            generations: QuickMap::default(),
+            sleepers: QuickMap::default(),
             backlog: VecDeque::new(),
             drowsy: VecDeque::new(),
-            by_inode: HashMap::new(),
-            paths: HashMap::new(),
+            by_inode: QuickMap::default(),
+            paths: QuickMap::default(),
             left: HashMap::new(),
             moved: VecDeque::new(),
             empty: HashMap::new(),
@@ -386,6 +387,8 @@ impl FileSource {
     /// Asks for a read of a file for every sink; one that sleeps is woken.
     fn want_all(&mut self, id: GenerationId, now: Instant) {
         self.wake(id);
+        // One that was woken may be read from its waking on, which is later.
+        let now = now.max(Instant::now());
         for outlet in 0..self.cx.outlets.len() {
             self.want(id, outlet, now);
         }

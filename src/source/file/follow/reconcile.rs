@@ -1,7 +1,7 @@
 //! Reconciling: what is there against what is known. Hints may lie, this may not.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl FileSource {
         self.note_moved(&matches, &before);
         let paths = &self.paths;
         let is_new = |it: &Match| {
-            let named = paths.get(it.path.as_path());
+            let named = paths.get(&it.path);
             named.is_none_or(|named| named.entry_ino != it.entry_ino)
         };
         let candidates: Vec<Match> = matches.into_iter().filter(is_new).collect();
@@ -128,7 +128,7 @@ impl FileSource {
     /// Takes note of the files that were renamed or are gone.
     fn note_moved(&mut self, matches: &[Match], before: &HashMap<PathBuf, GenerationId>) {
         let other = |it: &&Match| {
-            let named = self.paths.get(it.path.as_path());
+            let named = self.paths.get(&it.path);
             named.filter(|named| named.entry_ino != it.entry_ino)
         };
         let others = matches.iter().filter_map(|it| other(&it));
@@ -165,16 +165,16 @@ impl FileSource {
         before: &HashMap<PathBuf, GenerationId>,
     ) -> (Vec<Match>, Vec<Match>) {
         let rotated = |it: &Match| !bases(&it.path).is_empty();
-        let mut new: HashSet<OsString> = HashSet::new();
+        let mut new: HashSet<Arc<Path>> = HashSet::new();
         if candidates.iter().any(rotated) {
-            new.extend(candidates.iter().map(|it| it.path.clone().into_os_string()));
+            new.extend(candidates.iter().map(|it| Arc::clone(&it.path)));
         }
         let is_named =
-            |base: &PathBuf| self.paths.contains_key(&**base) || new.contains(base.as_os_str());
+            |base: &PathBuf| self.paths.contains_key(&**base) || new.contains(base.as_path());
         let is_alone = |it: &Match| {
             let known = self.paths.contains_key(&*it.path)
-                || before.contains_key(&it.path)
-                || self.left.contains_key(&it.path);
+                || before.contains_key(&*it.path)
+                || self.left.contains_key(&*it.path);
             !known && (new.is_empty() || !bases(&it.path).iter().any(is_named))
         };
         let by_itself = before.is_empty();
@@ -231,7 +231,7 @@ impl FileSource {
         let old = self.at_path(&candidate.path);
         if let Some(id) = self.by_inode.get(&found.inode).copied() {
             // It moved here, or it has two names; either way it is read once.
-            let path: Arc<Path> = candidate.path.as_path().into();
+            let path = Arc::clone(&candidate.path);
             let alias = alias_of(&candidate, found.inode);
             self.name(Arc::clone(&path), id, candidate.entry_ino, alias);
             self.wake(id);
@@ -246,12 +246,12 @@ impl FileSource {
             }
             self.want_all(id, Instant::now());
         } else {
-            let before = old.or_else(|| before.get(&candidate.path).copied());
-            let after = before.or_else(|| self.left.remove(&candidate.path));
+            let before = old.or_else(|| before.get(&*candidate.path).copied());
+            let after = before.or_else(|| self.left.remove(&*candidate.path));
             self.take_in(found, &candidate, after).await?;
         }
         if let Some(old) = old {
-            before.insert(candidate.path, old);
+            before.insert(candidate.path.to_path_buf(), old);
         }
         Ok(())
     }

@@ -90,8 +90,8 @@ impl FileSource {
 
     /// A path names another file, and its directory may look as before: a symbolic link was turned.
     async fn turned(&mut self, asked: &Asked, now: Instant) -> Result<(), SourceError> {
-        let path = asked.path.to_path_buf();
-        let entry_ino = self.paths.get(&*path).map_or(0, |named| named.entry_ino);
+        let path = Arc::clone(&asked.path);
+        let entry_ino = self.paths.get(&path).map_or(0, |named| named.entry_ino);
         self.consider(Match { path, entry_ino }, &mut Default::default())
             .await?;
         if self

@@ -1,7 +1,6 @@
 //! Taking files in: known streams go on, new ones begin, and what came before is read before.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +69,7 @@ impl FileSource {
         alias: Option<PathBuf>,
         examined: Examined,
     ) -> Result<(), SourceError> {
-        let path: Arc<Path> = candidate.path.as_path().into();
+        let path = Arc::clone(&candidate.path);
         match examined {
             Examined::Failed(error) if error.kind() == ErrorKind::NotFound => {
                 return self.vanished(&candidate, &error).await;
@@ -132,12 +131,8 @@ impl FileSource {
             Decision::Read(adopted) => {
                 let id = self.add(*adopted, after);
                 self.note_empty(&candidate.path, id);
-                self.name(
-                    candidate.path.as_path().into(),
-                    id,
-                    candidate.entry_ino,
-                    alias,
-                );
+                let path = self.path_of(id, &candidate.path);
+                self.name(path, id, candidate.entry_ino, alias);
             }
             Decision::Copy => debug!(
                 source = %self.common.name, path = %candidate.path.display(),
@@ -213,8 +208,8 @@ impl FileSource {
     ) -> Result<HashMap<PathBuf, GenerationId>, SourceError> {
         let named = matches
             .iter()
-            .map(|it| (it.path.clone().into_os_string(), it.entry_ino));
-        let named: HashMap<OsString, u64> = named.collect();
+            .map(|it| (Arc::clone(&it.path), it.entry_ino));
+        let named: HashMap<Arc<Path>, u64> = named.collect();
         let living: HashSet<Inode> = self.by_inode.keys().copied().collect();
         let find = move |registry: &mut Registry| registry.adopt_moved(&named, living);
         let adopted = self.with_registry(find).await.map_err(SourceError::Io)?;
@@ -431,6 +426,14 @@ impl FileSource {
         self.unwritten.insert(id);
         self.want_all(id, Instant::now());
         id
+    }
+
+    /// A path of a file, which shares what the file is known by where it is the same.
+    fn path_of(&self, id: GenerationId, path: &Path) -> Arc<Path> {
+        let awake = self.generations.get(&id).map(|it| &it.path);
+        let known = awake.or_else(|| self.sleepers.get(&id).map(|it| &it.path));
+        let same = known.filter(|known| known.as_os_str() == path.as_os_str());
+        same.map_or_else(|| path.into(), Arc::clone)
     }
 
     /// What the lines of a file are labelled with.

@@ -63,8 +63,27 @@ impl FileSource {
             // What is busy is asked again at the next look.
             self.fall_asleep(id, now);
         }
+        self.give_back();
+    }
+
+    /// Gives back the memory that very many files took at once.
+    fn give_back(&mut self) {
         if self.generations.capacity() > 4 * self.generations.len() + OPEN_MAX {
             self.generations.shrink_to(self.generations.len());
+        }
+        if self.later.capacity() > 4 * self.later.len() + OPEN_MAX {
+            self.later.shrink_to(self.later.len());
+        }
+        if self.unwritten.capacity() > 4 * self.unwritten.len() + OPEN_MAX {
+            self.unwritten.shrink_to(self.unwritten.len());
+        }
+        for queue in self.ready.iter_mut().chain([&mut self.backlog]) {
+            if queue.capacity() > 4 * queue.len() + OPEN_MAX {
+                queue.shrink_to(queue.len());
+            }
+        }
+        if self.pumps.is_empty() {
+            self.pool.trim();
         }
     }
 
