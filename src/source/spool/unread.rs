@@ -30,12 +30,12 @@ pub fn tell_unread(state: &Path, spooled: &HashSet<Arc<str>>, checkpoints: &Chec
             Ok((0, _)) => {}
             Ok((lines, bytes)) => warn!(
                 source, path = %path.display(), lines, bytes,
-                "the spool of a source that is not configured holds lines that not every sink has: they \
-                 are delivered once the source has its `spool` again, or the folder can be removed"
+                "a spool that no source is configured with holds lines that not every sink has: they are \
+                 delivered once the source has its `spool` again, or the folder can be removed"
             ),
             Err(error) => warn!(
                 source, path = %path.display(), %error,
-                "the spool of a source that is not configured cannot be looked at"
+                "a spool that no source is configured with cannot be looked at"
             ),
         }
     }

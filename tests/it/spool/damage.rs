@@ -252,3 +252,44 @@ fn a_file_that_is_no_segment_is_set_aside() {
         all.len()
     );
 }
+
+// Scenario: a power cut takes the end of the spool, of which the journal knows that it was delivered. Bug (of
+// a spool that goes on where its last good record ends): new lines get offsets that are behind the sinks'
+// places already, and are passed over. Fix: no offset is used twice, writing goes on behind all places.
+#[test]
+fn lines_behind_an_end_that_was_lost_arrive() {
+    let left = Left::new();
+    let collector = left
+        .port
+        .listen(Settings::raw(), |_: &Request| Answer::ok());
+    let agent = Logweir::run(&left.dir, &left.config).start();
+    within("every line", DRAIN, || {
+        (stored(&collector).len() as u64 == LINES).then_some(())
+    });
+    within("the segments to go", DRAIN, || {
+        (segments(&left.dir, "feed").len() == 1).then_some(())
+    });
+    agent.stop();
+    let last = segments(&left.dir, "feed").remove(0);
+    let len = fs::metadata(&last).unwrap().len();
+    assert!(len > 1_000, "nothing is in it");
+    let file = OpenOptions::new().write(true).open(&last).unwrap();
+    file.set_len(len / 2).unwrap();
+
+    let before = left.feed.connection();
+    let agent = Logweir::run(&left.dir, &left.config).start();
+    left.feed.wait_connected(before);
+    keep(&left.feed, &left.dir, LINES..LINES + 20, 100);
+    within("the new lines", DRAIN, || {
+        (stored(&collector).last() == Some(&(LINES + 19))).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!((ended.code, dropped(&ended)), (0, 0), "{}", ended.stderr);
+    let all = stored(&collector);
+    assert!(
+        all == (0..LINES + 20).collect::<Vec<_>>(),
+        "{} lines",
+        all.len()
+    );
+}

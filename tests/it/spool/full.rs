@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::feed::{Feed, Speaks};
-use super::{DRAIN, dropped, line, segments, stored};
+use super::{DRAIN, dropped, line, numbers, segments, stored};
 use crate::support::{Answer, Collector, Dir, Logweir, Request, ReservedPort, Settings, within};
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -188,4 +188,52 @@ fn what_is_in_hand_at_the_end_of_a_full_spool_is_kept() {
     let all = stored(&collector);
     let gaps = all.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
     assert!(gaps <= 1 && all.is_sorted_by(|a, b| a < b), "{gaps} gaps");
+}
+
+#[test]
+fn a_dead_sink_loses_its_oldest_lines_and_the_other_one_nothing() {
+    let dir = Dir::new();
+    let port = ReservedPort::new();
+    let feed = Feed::start(Speaks::Http);
+    let config = config(&dir, &feed, &port.url("/"), "drop_oldest");
+    let mut toml = fs::read_to_string(&config).expect("reads a test file");
+    toml += &format!(
+        "[sink.archive]\npath = \"{}\"\nformat = \"raw\"\n",
+        dir.text("out.log")
+    );
+    fs::write(&config, toml).expect("writes a test file");
+    let in_archive = || numbers(&dir.read("out.log"));
+    let agent = Logweir::run(&dir, &config).start();
+
+    // As fast as the archive takes it: it would lose some, too.
+    for first in (0..LINES).step_by(500) {
+        say(&feed, first..first + 500);
+        within("the lines in the archive", DRAIN, || {
+            (in_archive().last() == Some(&(first + 499))).then_some(())
+        });
+    }
+    agent.wait_said(&["its oldest lines are given up for a sink"]);
+    // What is in flight when it is killed is gone with its segment, which is said then.
+    agent.kill();
+    let collector = port.listen(Settings::raw(), |_: &Request| Answer::ok());
+    let before = feed.connection();
+    let agent = Logweir::run(&dir, &config).start();
+    feed.wait_connected(before);
+    say(&feed, LINES..LINES + 10);
+    wait_for(&collector, LINES + 9);
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let all = stored(&collector);
+    let missing = LINES + 10 - all.len() as u64;
+    assert!(missing > LINES / 4, "{missing}");
+    assert_eq!(dropped(&ended), missing, "{}", ended.stderr);
+    let said = "are gone that this sink had not settled when the process ended";
+    assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
+    let archived = in_archive();
+    assert!(
+        archived == (0..LINES + 10).collect::<Vec<_>>(),
+        "{} lines",
+        archived.len()
+    );
 }

@@ -56,3 +56,52 @@ fn what_is_unread_is_told_at_the_start_and_delivered_once_its_source_is_back() {
         ended.stderr
     );
 }
+
+#[test]
+fn a_spool_is_never_read_as_a_log_and_a_dry_run_makes_none() {
+    let dir = Dir::new();
+    let port = ReservedPort::new();
+    let feed = Feed::start(Speaks::Http);
+    let config = dir.config(&format!(
+        r#"
+        [source.feed]
+        url = "{}"
+        spool = {{ max = "4MiB" }}
+
+        [source.greedy]
+        path = ["{{dir}}/state/spool/*/*", "{{dir}}/state/spool/feed.d", "{{dir}}/app.log"]
+
+        [sink.collector]
+        url = "{}"
+        from = ["feed"]
+
+        [sink.out]
+        path = "{{dir}}/out.log"
+        format = "raw"
+        from = ["greedy"]
+        "#,
+        feed.url(),
+        port.url("/")
+    ));
+    let dry = Logweir::new(&dir, ["run", "--dry-run", "-c", &dir.text("agent.toml")]).start();
+    feed.say(&["line 0 0.".to_owned()]);
+    within("the line", DRAIN, || {
+        (!dry.printed().is_empty()).then_some(())
+    });
+    let before = feed.connection();
+    dry.stop();
+    assert!(!dir.path("state").exists(), "a dry run remembers nothing");
+
+    let agent = Logweir::run(&dir, &config).start();
+    feed.wait_connected(before);
+    keep(&feed, &dir, 0..20, 60);
+    // Whatever was found by the look that found this one was looked at.
+    dir.write("app.log", "a log\n");
+    within("the log's line", DRAIN, || {
+        (dir.size("out.log") > 0).then_some(())
+    });
+    agent.wait_idle();
+    agent.stop();
+
+    assert_eq!(dir.read("out.log"), b"a log\n");
+}
