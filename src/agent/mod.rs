@@ -135,10 +135,10 @@ impl Agent {
             return;
         };
         let sources = self.plan.sources.iter();
-        let spooled = sources.filter(|it| it.spool.is_some());
-        let spooled = spooled.map(|it| Arc::clone(&it.name)).collect();
+        let sources = sources.map(|it| (Arc::clone(&it.name), it.spool.is_some()));
+        let sources = sources.collect();
         let checkpoints = self.checkpoints.clone();
-        let telling = move || source::spool::tell_unread(&state, &spooled, &checkpoints);
+        let telling = move || source::spool::tell_unread(&state, &sources, &checkpoints);
         // A panic on the blocking pool is a bug, and no reason not to start.
         let _ = tokio::task::spawn_blocking(telling).await;
     }

@@ -109,7 +109,15 @@ impl Folder {
         let _ = fs::remove_file(&new);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o640);
-        let made = options.open(&new).and_then(|file| {
+        let opened = match options.open(&new) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Somebody removed the folder; what was in it is missed by those who want to read it.
+                self.make()?;
+                options.open(&new)
+            }
+            opened => opened,
+        };
+        let made = opened.and_then(|file| {
             file.write_all_at(bytes, 0)?;
             file.sync_data()?;
             fs::rename(&new, &path)?;

@@ -293,3 +293,35 @@ fn lines_behind_an_end_that_was_lost_arrive() {
         all.len()
     );
 }
+
+#[test]
+fn a_folder_that_is_removed_meanwhile_is_made_again_and_what_was_in_it_is_counted() {
+    let left = Left::new();
+    let before = left.feed.connection();
+    let agent = Logweir::run(&left.dir, &left.config).start();
+    left.feed.wait_connected(before);
+    agent.wait_idle();
+    fs::remove_dir_all(left.dir.path("state/spool/feed.d")).unwrap();
+
+    // Enough for segments that are begun afterwards, and for some that are on no path any more.
+    for number in LINES..2 * LINES {
+        left.feed.say(&[super::line(number, 100)]);
+    }
+    within("a segment", DRAIN, || {
+        (!segments(&left.dir, "feed").is_empty()).then_some(())
+    });
+    let collector = left
+        .port
+        .listen(Settings::raw(), |_: &Request| Answer::ok());
+    within("the last line", DRAIN, || {
+        (stored(&collector).last() == Some(&(2 * LINES - 1))).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let all = stored(&collector);
+    assert!(all.is_sorted_by(|a, b| a < b), "doubled or out of order");
+    let n_missing = 2 * LINES - all.len() as u64;
+    assert_eq!(n_missing, dropped(&ended), "{}", ended.stderr);
+    assert!(n_missing > 0, "nothing was in it");
+}

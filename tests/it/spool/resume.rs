@@ -218,3 +218,35 @@ fn two_sinks_miss_nothing_while_segments_come_and_go_under_kills() {
         "{asked:?}"
     );
 }
+
+#[test]
+fn a_source_that_loses_its_spool_is_told_what_that_costs() {
+    let dir = Dir::new();
+    let events = Events::start();
+    events.last.store(50, Ordering::Relaxed);
+    let config = |spool: &str| {
+        dir.config(&format!(
+            "[source.feed]\nurl = \"http://127.0.0.1:{}/events\"\n{spool}\n\
+             [sink.out]\npath = \"{{dir}}/out.log\"\nformat = \"raw\"\n",
+            events.port
+        ))
+    };
+    let agent = Logweir::run(&dir, &config("spool = { max = \"4MiB\" }")).start();
+    within("the last event", DRAIN, || {
+        (numbers(&dir.read("out.log")).last() == Some(&50)).then_some(())
+    });
+    agent.stop();
+
+    let agent = Logweir::run(&dir, &config("")).start();
+    agent.wait_said(&["where this source stood is in its spool, which it has no longer"]);
+    within("all events again", DRAIN, || {
+        (numbers(&dir.read("out.log")).len() == 2 * 51).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert!(
+        !ended.stderr.contains("not every sink has"),
+        "{}",
+        ended.stderr
+    );
+}
