@@ -82,8 +82,8 @@
 //!
 //! - **Batches hold whole chunks.** A chunk is never cut to make a batch fit; a part of a batch (a
 //!   half after 413, the lines to blame after 400) is named by a [`model::LineSet`] over all of its
-//!   lines, and encoded from the same chunks. Acks are therefore never shared or split: a chunk has
-//!   one, and the batch settles when its last part has come back.
+//!   lines, and encoded from the same chunks. Delivery therefore never shares or splits an ack: a
+//!   chunk has one, and the batch settles when its last part has come back.
 //! - **File chunks are cut to the batch's line limit at the source**, where the position after each
 //!   part is known; so the position that is saved with a batch is exact, and a restart repeats no
 //!   line of a batch that was delivered. A chunk of another source can hold more lines than a batch
@@ -127,7 +127,9 @@
 //!   that hangs delays no other; a permit per request bounds what is in flight, and of answers above
 //!   64 KiB only two are in memory.
 //! - **Merging by time happens in the queue** ([`queue::Order`]), between the sources and the batch:
-//!   a chunk is let go in parts, whose acks together settle it. A source says itself when it is
+//!   a chunk is let go in parts. Each part of a file's chunk has a position: the one before the chunk,
+//!   and up to where the records behind it are the sink's ([`model::Begun`]); so reading starts where
+//!   it started before, makes the same records, and passes over those. A source says itself when it is
 //!   behind ([`queue::Behind`]): only then is it waited for without a window. The lines' own times
 //!   decide; what they are called outside stays as it is.
 //! - **Finite inputs are deterministic** ([`agent::Inputs::Finite`]): merged strictly by time, or one

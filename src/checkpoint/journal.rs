@@ -165,6 +165,9 @@ pub enum Place {
         /// Lines behind the offset that were taken before others in front of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ahead: Option<Ahead>,
+        /// Records behind the offset that were taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begun: Option<Begun>,
     },
     /// A token of the server's.
     Token {
@@ -184,6 +187,11 @@ pub enum Ahead {
     /// The same of standard error.
     Stderr(u64),
 }
+
+/// Up to which offsets the records behind a position were taken, by where they begin: those of
+/// standard output or of no stream, and those of standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun(pub u64, pub u64);
 
 /// What a file sink is about to write, so that after a crash it can be told whether it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -343,6 +351,7 @@ mod tests {
                     guard: 2,
                     mid_line: false,
                     ahead: None,
+                    begun: None,
                 },
             )
         };
@@ -402,6 +411,7 @@ mod tests {
                         guard: u64::MAX,
                         mid_line: true,
                         ahead: Some(Ahead::Stderr(99)),
+                        begun: Some(Begun(7, 0)),
                     },
                 ),
                 cursor(

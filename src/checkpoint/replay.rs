@@ -136,6 +136,7 @@ mod tests {
                 guard: 0,
                 mid_line: false,
                 ahead: None,
+                begun: None,
             },
         }
     }

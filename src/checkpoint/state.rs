@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::journal::{Ahead, CursorRecord, Intent, OutputId, Place, Record, StreamRecord};
+use super::journal::{Ahead, Begun, CursorRecord, Intent, OutputId, Place, Record, StreamRecord};
 use crate::model::{self, CursorKey, Position, StdStream, StreamKey};
 
 /// Outputs that are remembered by their identity. Most are known by their names, too: this is for
@@ -242,11 +242,13 @@ pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
             guard,
             mid_line,
             ahead,
+            begun,
         } => Place::File {
             offset: *offset,
             guard: *guard,
             mid_line: *mid_line,
             ahead: ahead.map(stored_ahead),
+            begun: begun.map(|it| Begun(it.stdout, it.stderr)),
         },
         Position::Token { cursor, skip } => Place::Token {
             cursor: cursor.to_string(),
@@ -262,10 +264,20 @@ pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
     })
 }
 
-/// How far a position in a file is: the offset, and what was taken ahead of it.
-fn in_file(position: &Position) -> Option<(u64, u64)> {
+/// How far a position in a file is: the offset, and what was taken behind it. What was taken only
+/// ever grows as long as the offset is the same.
+fn in_file(position: &Position) -> Option<(u64, u64, u64)> {
     match position {
-        Position::File { offset, ahead, .. } => Some((*offset, ahead.map_or(0, |it| it.offset))),
+        Position::File {
+            offset,
+            ahead,
+            begun,
+            ..
+        } => Some((
+            *offset,
+            ahead.map_or(0, |it| it.offset),
+            begun.map_or(0, |it| it.stdout + it.stderr),
+        )),
         Position::Token { .. } | Position::Live => None,
     }
 }
@@ -297,11 +309,13 @@ fn from_record(record: CursorRecord) -> (CursorKey, Position) {
             guard,
             mid_line,
             ahead,
+            begun,
         } => Position::File {
             offset,
             guard,
             mid_line,
             ahead: ahead.map(ahead_of),
+            begun: begun.map(|Begun(stdout, stderr)| model::Begun { stdout, stderr }),
         },
         Place::Token { cursor, skip } => Position::Token {
             cursor: Arc::from(cursor),
@@ -326,6 +340,7 @@ mod tests {
                 guard: 0,
                 mid_line: false,
                 ahead: None,
+                begun: None,
             },
         }
     }
@@ -385,7 +400,8 @@ mod tests {
                 offset: 10,
                 guard: 0,
                 mid_line: false,
-                ahead: None
+                ahead: None,
+                begun: None
             })
         );
         assert!(!state.is_settled(&intent(20)));
@@ -456,6 +472,7 @@ mod tests {
             guard: 3,
             mid_line: false,
             ahead: Some(ahead),
+            begun: None,
         };
 
         let record = to_record(&key, &position).unwrap();

@@ -211,6 +211,7 @@ fn position(offset: u64) -> Position {
         guard: 0,
         mid_line: false,
         ahead: None,
+        begun: None,
     }
 }
 

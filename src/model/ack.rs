@@ -7,10 +7,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::position::{CursorKey, Position};
+use super::position::{Begun, CursorKey, Position};
 
 /// A cursor's new committed position, to be written to the checkpoint.
 pub type Moved = (Arc<CursorKey>, Position);
@@ -58,7 +58,26 @@ struct Entries {
 #[derive(Debug)]
 struct Entry {
     end: Position,
+    /// Whether its last part is settled: all of it, where it was not cut.
     settled: bool,
+    /// The parts in front of the last one, in order.
+    parts: VecDeque<Part>,
+    /// Number of the first of `parts`: those before it are settled.
+    first_part: usize,
+}
+
+/// A part of a chunk, from its front.
+#[derive(Debug)]
+struct Part {
+    /// The records of the chunk up to the end of this part.
+    begun: Begun,
+    settled: bool,
+}
+
+impl Entry {
+    fn is_done(&self) -> bool {
+        self.settled && self.parts.iter().all(|part| part.settled)
+    }
 }
 
 impl Ledger {
@@ -93,13 +112,15 @@ impl Ledger {
         entries.open.push_back(Entry {
             end: end.clone(),
             settled: false,
+            parts: VecDeque::new(),
+            first_part: 0,
         });
         Ack {
             shared: Arc::clone(&self.0),
             seq,
             end,
             settled: false,
-            parts: None,
+            part: None,
         }
     }
 
@@ -119,7 +140,7 @@ impl Ledger {
             .lock()
             .open
             .iter()
-            .filter(|entry| !entry.settled)
+            .filter(|entry| !entry.is_done())
             .count()
     }
 
@@ -136,14 +157,24 @@ impl Shared {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the stream stood before an entry that is not settled yet.
-    fn before(&self, seq: u64) -> Position {
-        let entries = self.lock();
-        let index = usize::try_from(seq - entries.first).expect("fewer than 2^32 open acks");
-        match index.checked_sub(1) {
-            Some(index) => entries.open[index].end.clone(),
+    /// Cuts a part off the front of what is left of an entry that is not settled yet: the number of
+    /// the part, and where the stream stands behind it.
+    fn cut(&self, seq: u64, begun: Begun) -> (usize, Position) {
+        let mut entries = self.lock();
+        let index = entries.index(seq);
+        let before = match index.checked_sub(1) {
+            Some(before) => entries.open[before].end.clone(),
             None => entries.committed.clone(),
-        }
+        };
+        let parts = &mut entries.open[index].parts;
+        let begun = parts.back().map_or(begun, |last| last.begun.or(begun));
+        parts.push_back(Part {
+            begun,
+            settled: false,
+        });
+        let end = before.with_begun(begun).unwrap_or(before);
+        let entry = &entries.open[index];
+        (entry.first_part + entry.parts.len() - 1, end)
     }
 
     fn tell(&self) {
@@ -152,23 +183,49 @@ impl Shared {
         }
     }
 
-    /// Marks one entry settled and returns the new frontier where it moved.
-    fn settle(&self, seq: u64) -> Option<Position> {
+    /// Marks an entry or a part of it settled and returns the new frontier where it moved.
+    fn settle(&self, seq: u64, part: Option<usize>) -> Option<Position> {
         if self.broken.load(Ordering::Acquire) {
             return None;
         }
         let mut entries = self.lock();
-        let index = usize::try_from(seq - entries.first).expect("fewer than 2^32 open acks");
-        entries.open[index].settled = true;
-        let mut moved = None;
-        while entries.open.front().is_some_and(|entry| entry.settled) {
-            moved = entries.open.pop_front().map(|entry| entry.end);
-            entries.first += 1;
+        let index = entries.index(seq);
+        let entry = &mut entries.open[index];
+        match part {
+            Some(part) => entry.parts[part - entry.first_part].settled = true,
+            None => entry.settled = true,
         }
-        if let Some(position) = &moved {
-            entries.committed = position.clone();
-            drop(entries);
+        let moved = entries.advance().then(|| entries.committed.clone());
+        drop(entries);
+        if moved.is_some() {
             self.tell();
+        }
+        moved
+    }
+}
+
+impl Entries {
+    fn index(&self, seq: u64) -> usize {
+        usize::try_from(seq - self.first).expect("fewer than 2^32 open acks")
+    }
+
+    /// Commits the longest settled prefix; true where that moved the position.
+    fn advance(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(first) = self.open.front_mut() {
+            while let Some(part) = first.parts.pop_front_if(|part| part.settled) {
+                first.first_part += 1;
+                if let Some(position) = self.committed.with_begun(part.begun) {
+                    (self.committed, moved) = (position, true);
+                }
+            }
+            if !first.is_done() {
+                break;
+            }
+            if let Some(entry) = self.open.pop_front() {
+                self.first += 1;
+                (self.committed, moved) = (entry.end, true);
+            }
         }
         moved
     }
@@ -183,37 +240,32 @@ pub struct Ack {
     seq: u64,
     end: Position,
     settled: bool,
-    /// How many acks the chunk has; absent for one.
-    parts: Option<Arc<AtomicUsize>>,
+    /// Which part of its chunk it settles; `None`: the last one, or all of it.
+    part: Option<usize>,
 }
 
 impl Ack {
-    /// The ack of a first part of the chunk. The chunk is settled when all of its parts are, in
-    /// whatever order; its end stays that of this ack, and a part before it moves nothing.
-    pub fn fork(&mut self) -> Ack {
-        let parts = self
-            .parts
-            .get_or_insert_with(|| Arc::new(AtomicUsize::new(1)));
-        parts.fetch_add(1, Ordering::AcqRel);
+    /// Cuts a part off the front of the chunk: all records up to the last one of `begun`. Returns
+    /// its ack; this one goes on for the rest.
+    ///
+    /// Each part of a file moves the position. What is not read from a file moves when all of its
+    /// parts are settled, in whatever order.
+    pub fn fork(&mut self, begun: Begun) -> Ack {
+        let (part, end) = self.shared.cut(self.seq, begun);
         Ack {
             shared: Arc::clone(&self.shared),
             seq: self.seq,
-            end: self.shared.before(self.seq),
+            end,
             settled: false,
-            parts: Some(Arc::clone(parts)),
+            part: Some(part),
         }
     }
 
-    /// States that the sink owns every line of the chunk. Returns the cursor's new committed
-    /// position where the settled prefix grew.
+    /// States that the sink owns every line of the chunk, or of its part. Returns the cursor's new
+    /// committed position where the settled prefix grew.
     pub fn settle(mut self) -> Option<Moved> {
         self.settled = true;
-        if let Some(parts) = &self.parts
-            && parts.fetch_sub(1, Ordering::AcqRel) > 1
-        {
-            return None;
-        }
-        let position = self.shared.settle(self.seq)?;
+        let position = self.shared.settle(self.seq, self.part)?;
         Some((Arc::clone(&self.shared.key), position))
     }
 
@@ -247,6 +299,8 @@ impl Drop for Ack {
 mod tests {
     use proptest::prelude::*;
 
+    use std::sync::atomic::AtomicUsize;
+
     use super::super::position::StreamKey;
     use super::*;
 
@@ -256,6 +310,7 @@ mod tests {
             guard: 0,
             mid_line: false,
             ahead: None,
+            begun: None,
         }
     }
 
@@ -311,6 +366,57 @@ mod tests {
         assert_eq!(told.load(Ordering::Relaxed), 1);
         drop(three);
         assert_eq!(told.load(Ordering::Relaxed), 2);
+    }
+
+    fn with(offset: u64, begun: u64) -> Position {
+        let begun = Begun {
+            stdout: begun,
+            stderr: 0,
+        };
+        at(offset).with_begun(begun).unwrap()
+    }
+
+    fn begun(stdout: u64) -> Begun {
+        Begun { stdout, stderr: 0 }
+    }
+
+    #[test]
+    fn parts_of_a_chunk_move_the_position_in_their_order() {
+        let ledger = ledger();
+        let (mut one, mut two) = (ledger.open(at(10)), ledger.open(at(20)));
+        let two_front = two.fork(begun(13));
+        let (one_front, one_middle) = (one.fork(begun(4)), one.fork(begun(7)));
+        let settled = |ack: Ack| ack.settle().map(|(_, position)| position);
+
+        assert_eq!(one_middle.end(), &with(0, 7));
+        assert_eq!(two_front.end(), &with(10, 13));
+        assert_eq!(settled(two_front), None);
+        assert_eq!(settled(one_middle), None);
+        assert_eq!(settled(one_front), Some(with(0, 7)));
+        // The part of the next chunk came before.
+        assert_eq!(settled(one), Some(with(10, 13)));
+        assert_eq!(settled(two.fork(begun(16))), Some(with(10, 16)));
+        assert_eq!(settled(two), Some(at(20)));
+        assert_eq!(ledger.unsettled(), 0);
+    }
+
+    #[test]
+    fn parts_of_a_chunk_without_offsets_move_the_position_together() {
+        let ledger = ledger();
+        let mut ack = ledger.open(Position::Live);
+        let token = Position::Token {
+            cursor: "7".into(),
+            skip: 0,
+        };
+        assert!(ack.fork(begun(3)).settle().is_some());
+        assert!(ack.settle().is_some());
+        let mut next = ledger.open(token.clone());
+
+        let front = next.fork(begun(5));
+
+        assert_eq!(front.end(), &Position::Live);
+        assert_eq!(front.settle(), None);
+        assert_eq!(next.settle().map(|(_, position)| position), Some(token));
     }
 
     proptest! {

@@ -13,5 +13,5 @@ pub use batch::{Batch, BatchLimits, Batcher, LineSet, Run, Weight};
 pub use lines::{EventNames, Line, Lines, Record};
 pub use pattern::Pattern;
 pub use position::{
-    Ahead, CursorKey, GUARD_BYTES, Origin, Position, StdStream, StreamKey, guard_of,
+    Ahead, Begun, CursorKey, GUARD_BYTES, Origin, Position, StdStream, StreamKey, guard_of,
 };

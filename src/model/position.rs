@@ -59,6 +59,9 @@ pub enum Position {
         /// Lines behind `offset` that were taken before others in front of them; `None` where
         /// there are none, as nearly always.
         ahead: Option<Ahead>,
+        /// Records behind `offset` that were taken: a sink owns a part of a chunk. `None` where it
+        /// owns none, as mostly.
+        begun: Option<Begun>,
     },
     /// A token that the server understands, and how many lines after it were already taken.
     Token {
@@ -107,6 +110,75 @@ pub struct Ahead {
     pub stream: StdStream,
     /// Its lines that begin before this offset were taken.
     pub offset: u64,
+}
+
+/// How far the records behind an offset were taken, by where they begin.
+///
+/// Reading starts at the offset again, so that records are made of the same bytes in the same way,
+/// and passes over those that were taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Those that begin before this offset; in a container's log those of standard output.
+    pub stdout: u64,
+    /// Of a container's standard error, those that begin before this offset.
+    pub stderr: u64,
+}
+
+impl Begun {
+    /// True where a record of that stream that begins at `offset` was taken.
+    pub fn has(&self, stream: Option<StdStream>, offset: u64) -> bool {
+        offset
+            < match stream {
+                Some(StdStream::Stderr) => self.stderr,
+                Some(StdStream::Stdout) | None => self.stdout,
+            }
+    }
+
+    /// The same with a record of that stream, which begins at `offset`.
+    pub fn with(mut self, stream: Option<StdStream>, offset: u64) -> Self {
+        let place = match stream {
+            Some(StdStream::Stderr) => &mut self.stderr,
+            Some(StdStream::Stdout) | None => &mut self.stdout,
+        };
+        *place = (*place).max(offset + 1);
+        self
+    }
+
+    /// What is left of it for reading that goes on at `offset`: no record behind begins before it.
+    pub fn behind(self, offset: u64) -> Option<Self> {
+        (offset < self.stdout.max(self.stderr)).then_some(self)
+    }
+
+    /// What either of the two has.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            stdout: self.stdout.max(other.stdout),
+            stderr: self.stderr.max(other.stderr),
+        }
+    }
+}
+
+impl Position {
+    /// The same position in a file once the records behind it are taken that `begun` names; `None`
+    /// for one that cannot say so.
+    pub fn with_begun(&self, begun: Begun) -> Option<Self> {
+        match self {
+            Self::File {
+                offset,
+                guard,
+                mid_line,
+                ahead,
+                begun: before,
+            } => Some(Self::File {
+                offset: *offset,
+                guard: *guard,
+                mid_line: *mid_line,
+                ahead: *ahead,
+                begun: Some(before.map_or(begun, |before| before.or(begun))),
+            }),
+            Self::Token { .. } | Self::Live => None,
+        }
+    }
 }
 
 /// Whose position it is: one cursor per (source, stream, sink).

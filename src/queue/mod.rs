@@ -55,16 +55,17 @@ impl Chunk {
 }
 
 impl Chunk {
-    /// Takes the first `n_lines` out of it. They are settled together with the rest, which pays.
+    /// Takes the first `n_lines` out of it, with an ack of their own. The rest pays for both.
     ///
     /// # Panics
     /// If it has fewer lines.
     fn split_front(&mut self, n_lines: u32) -> Chunk {
+        let lines = self.lines.split_front(n_lines);
         let front = Chunk {
             origin: Arc::clone(&self.origin),
-            lines: self.lines.split_front(n_lines),
+            ack: self.ack.fork(lines.begun()),
+            lines,
             time_ns: self.time_ns,
-            ack: self.ack.fork(),
             charge: None,
         };
         self.time_ns += i64::from(n_lines);

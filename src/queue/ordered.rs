@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::*;
-use crate::model::{CursorKey, Ledger, Position, StreamKey};
+use crate::model::{Begun, CursorKey, Ledger, Position, StreamKey};
 
 const WINDOW: Duration = Duration::from_millis(200);
 const LIVE: Order = Order {
@@ -71,6 +71,7 @@ fn at(offset: u64) -> Position {
         guard: 0,
         mid_line: false,
         ahead: None,
+        begun: None,
     }
 }
 
@@ -197,11 +198,12 @@ async fn a_stream_that_is_read_to_its_end_is_waited_for_without_a_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_moves_when_every_part_of_its_chunk_is_settled() {
+async fn each_part_of_a_chunk_moves_the_position() {
     let (queue, mut receiver) = ordered(1 << 20, FINITE);
     let (mut a, mut b) = (Stream::new(&queue, "a"), Stream::new(&queue, "b"));
     drop(queue);
-    a.send(&[line(1, "a1"), line(3, "a3")].concat()).await;
+    let front = line(1, "a1");
+    a.send(&[front.as_str(), &line(3, "a3")].concat()).await;
     b.send(&line(2, "b2")).await;
     let ledger = a.ledger.clone();
     drop((a, b));
@@ -210,11 +212,16 @@ async fn a_position_moves_when_every_part_of_its_chunk_is_settled() {
         chunks.push(chunk);
     }
     let [a1, b2, a3] = chunks.try_into().unwrap();
+    let begun = Begun {
+        stdout: front.len() as u64,
+        stderr: 0,
+    };
+    let middle = at(0).with_begun(begun).unwrap();
 
-    assert_eq!((a1.ack.end(), a3.ack.end()), (&at(0), &at(2)));
-    assert_eq!(a3.ack.settle(), None);
-    assert_eq!(ledger.committed(), at(0));
+    assert_eq!((a1.ack.end(), a3.ack.end()), (&middle, &at(2)));
     assert!(a1.ack.settle().is_some());
+    assert_eq!(ledger.committed(), middle);
+    assert!(a3.ack.settle().is_some());
     assert_eq!(ledger.committed(), at(2));
     assert!(b2.ack.settle().is_some() && !ledger.is_broken());
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::StdStream;
+use super::{Begun, StdStream};
 
 /// Where one record lies when the bytes are not simply untouched lines of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -305,6 +305,20 @@ impl Lines {
             None => lines,
         };
         (lines, n_cut)
+    }
+
+    /// Up to where records are taken by their beginnings once these are.
+    pub fn begun(&self) -> Begun {
+        match self.own_records() {
+            Some(records) => records.iter().fold(Begun::default(), |begun, record| {
+                begun.with(record.stream, record.offset)
+            }),
+            // The last line begins before the end.
+            None => Begun {
+                stdout: self.base + self.bytes.len() as u64,
+                stderr: 0,
+            },
+        }
     }
 
     fn own_records(&self) -> Option<&[Record]> {

@@ -245,6 +245,7 @@ mod tests {
             guard: 0,
             mid_line: false,
             ahead: None,
+            begun: None,
         };
         to_record(&key(), &place).unwrap()
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::identity::{guard_at, read_guarded};
 use crate::framing::{Charset, Start};
-use crate::model::{Ahead, Position, guard_of};
+use crate::model::{Ahead, Begun, Position, guard_of};
 
 /// Where reading of a file stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) mid_line: bool,
     /// Lines behind `offset` that were read already.
     pub(super) ahead: Option<Ahead>,
+    /// Records behind `offset` that a sink owns already: they are passed over.
+    pub(super) begun: Option<Begun>,
 }
 
 impl Place {
@@ -29,6 +31,7 @@ impl Place {
             guard: guard_of(&[]),
             mid_line: false,
             ahead: None,
+            begun: None,
         }
     }
 
@@ -40,11 +43,13 @@ impl Place {
                 guard,
                 mid_line,
                 ahead,
+                begun,
             } => Some(Self {
                 offset: *offset,
                 guard: *guard,
                 mid_line: *mid_line,
                 ahead: *ahead,
+                begun: *begun,
             }),
             Position::Token { .. } | Position::Live => None,
         }
@@ -56,6 +61,7 @@ impl Place {
             guard: self.guard,
             mid_line: self.mid_line,
             ahead: self.ahead,
+            begun: self.begun,
         }
     }
 
@@ -106,6 +112,7 @@ impl Place {
             guard: guard_at(file, offset)?,
             mid_line: false,
             ahead: None,
+            begun: None,
         })
     }
 
@@ -123,6 +130,7 @@ impl Place {
             guard: guard_of(&before),
             mid_line,
             ahead: None,
+            begun: None,
         })
     }
 
@@ -153,6 +161,7 @@ impl Place {
                         guard: guard_at(file, after)?,
                         mid_line: false,
                         ahead: None,
+                        begun: None,
                     });
                 }
             }
@@ -185,6 +194,7 @@ mod tests {
             guard: guard_of(&text[..offset]),
             mid_line: true,
             ahead: None,
+            begun: None,
         };
 
         let starts_in_line = |place: Place, charset| place.start(&file, charset).unwrap().mid_line;
@@ -226,7 +236,8 @@ mod tests {
                 offset: 6,
                 guard: guard_of(b"one\ntw"),
                 mid_line: true,
-                ahead: None
+                ahead: None,
+                begun: None
             }
         );
     }

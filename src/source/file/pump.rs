@@ -222,6 +222,7 @@ impl Pump {
             framer: Framer::new(self.pool.clone(), start, &self.rules.recording, limits),
             refine: self.rules.refine.clone(),
             refined: cursor.refined,
+            begun: place.begun,
             counters: Arc::clone(&self.counters),
             limit: self.outlet.chunk_bytes,
             lines_max: self.outlet.chunk_lines,

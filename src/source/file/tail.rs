@@ -13,7 +13,7 @@ use super::identity::{Beginning, guard_at, read_guarded};
 pub(super) use super::place::Place;
 use super::pump::now_ns;
 use crate::framing::{Framer, Taken};
-use crate::model::{GUARD_BYTES, Lines, guard_of};
+use crate::model::{Begun, GUARD_BYTES, Lines, guard_of};
 use crate::source::refine::{Refine, Refined};
 use crate::telemetry::SourceCounters;
 
@@ -67,6 +67,8 @@ pub(super) struct Reading {
     pub(super) framer: Framer,
     pub(super) refine: Refine,
     pub(super) refined: Refined,
+    /// Records behind where reading began that the sink owns already.
+    pub(super) begun: Option<Begun>,
     pub(super) counters: Arc<SourceCounters>,
     /// Bytes of one read beyond what is held, at most.
     pub(super) limit: usize,
@@ -190,7 +192,7 @@ impl Reading {
 
     fn refined(&mut self, parts: Vec<Part>) -> Vec<Part> {
         if self.refine.is_idle() {
-            return parts;
+            return self.not_owned(parts);
         }
         let now_ns = now_ns();
         let refined = parts.into_iter().map(|(lines, place)| {
@@ -200,7 +202,22 @@ impl Reading {
             });
             (lines, place)
         });
-        refined.collect()
+        let refined = refined.collect();
+        self.not_owned(refined)
+    }
+
+    /// What is left without the records that the sink owns already. They were looked at like others:
+    /// what follows can go on with what they said.
+    fn not_owned(&mut self, mut parts: Vec<Part>) -> Vec<Part> {
+        for (lines, place) in &mut parts {
+            let Some(begun) = self.begun else { break };
+            *lines = lines
+                .take()
+                .and_then(|it| it.filtered(|line| !begun.has(line.stream, line.offset)));
+            self.begun = begun.behind(place.offset);
+            place.begun = self.begun;
+        }
+        parts
     }
 }
 
@@ -221,6 +238,7 @@ fn after(file: &File, from: u64, before: &[u8], taken: &Taken) -> io::Result<Pla
         guard,
         mid_line: taken.mid_line,
         ahead: taken.ahead,
+        begun: None,
     })
 }
 
@@ -231,6 +249,7 @@ fn part_of(file: &File, taken: Taken) -> io::Result<Part> {
         guard: guard_at(file, taken.end)?,
         mid_line: taken.mid_line,
         ahead: taken.ahead,
+        begun: None,
     };
     Ok((taken.lines, place))
 }
@@ -262,6 +281,7 @@ fn parts(lines: Lines, start: Place, end: Place, before: &[u8], lines_max: u32) 
                 guard,
                 mid_line: false,
                 ahead: None,
+                begun: None,
             }
         };
         parts.push((Some(part), place));
@@ -314,6 +334,7 @@ mod tests {
             framer: Framer::new(Pool::default(), start, &Recording::default(), limits),
             refine: Refine::new(Filter::default(), Selection::default(), None),
             refined: Refined::default(),
+            begun: place.begun,
             counters: Arc::default(),
             limit: LIMIT,
             lines_max: 100,
@@ -350,7 +371,8 @@ mod tests {
                 offset: 8,
                 guard: guard_of(b"one\ntwo\n"),
                 mid_line: false,
-                ahead: None
+                ahead: None,
+                begun: None
             }
         );
         assert!(!at_end, "three bytes of a line are held");

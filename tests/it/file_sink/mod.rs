@@ -3,6 +3,7 @@
 mod aside;
 mod fsync;
 mod kills;
+mod merged;
 mod others;
 mod outputs;
 mod power;
