@@ -78,12 +78,19 @@ pub(super) fn encode<S: Sink>(
     }
 }
 
+/// A job that can never be delivered: its lines are given up when it is dropped.
+#[derive(Debug)]
+pub(super) struct GivenUp {
+    pub(super) failure: Failure,
+    _job: Job,
+}
+
 /// Delivers a job whose payload is encoded; returns it once every line is settled.
 pub(super) async fn settle<S: Sink>(
     shared: Arc<Shared<S>>,
     job: Job,
     payload: S::Payload,
-) -> Result<Job, Failure> {
+) -> Result<Job, GivenUp> {
     let mut waiting = Vec::new();
     let mut current = (job.clone(), payload);
     loop {
@@ -92,7 +99,10 @@ pub(super) async fn settle<S: Sink>(
             Ok(()) => {
                 shared.count_cut(shared.sink.n_cut(payload));
             }
-            Err(error) => waiting.extend(shared.failed(part, error).await?),
+            Err(error) => match shared.failed(part, error).await {
+                Ok(left) => waiting.extend(left),
+                Err(failure) => return Err(GivenUp { failure, _job: job }),
+            },
         }
         let Some(next) = waiting.pop() else {
             return Ok(job);

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{FutureExt as _, StreamExt as _};
 
-use super::attempt::{Shared, encode, settle};
+use super::attempt::{GivenUp, Shared, encode, settle};
 use super::error::Failure;
 use super::job::{Job, jobs};
 use super::{Flow, Sink};
@@ -18,7 +18,7 @@ use crate::model::{Batch, Batcher, Moved};
 use crate::queue::{Chunk, Receiver};
 
 type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
-type Settling = BoxFuture<'static, Result<Job, Failure>>;
+type Settling = BoxFuture<'static, Result<Job, GivenUp>>;
 
 pub(super) struct Pipeline<'a, S: Sink> {
     shared: Arc<Shared<S>>,
@@ -70,8 +70,15 @@ impl<'a, S: Sink> Pipeline<'a, S> {
             tokio::select! {
                 biased;
                 settled = self.in_flight.next(), if !self.in_flight.is_empty() => {
-                    if let Some(settled) = settled {
-                        self.settled(settled?);
+                    match settled {
+                        Some(Ok(job)) => self.settled(job),
+                        Some(Err(given_up)) => {
+                            // Before the acks in flight are dropped, those of this job, too: sources
+                            // see an end, not an interruption.
+                            self.receiver.close();
+                            return Err(given_up.failure);
+                        }
+                        None => {}
                     }
                 }
                 encoded = self.encoding.next(), if self.has_room() => {

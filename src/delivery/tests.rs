@@ -22,6 +22,8 @@ enum Answer {
     /// Has stored some, and does not say which.
     Partly(u64),
     Panics,
+    /// Wants no more.
+    Enough,
     Never,
 }
 
@@ -102,6 +104,7 @@ impl Sink for Script {
                 lines: Some(lines),
                 cause,
             }),
+            Answer::Enough => Err(SinkError::Ended),
             Answer::Panics => panic!("scripted"),
             Answer::Never => std::future::pending().await,
         }
@@ -142,12 +145,16 @@ impl Bench {
 
     /// Sends one chunk of lines.
     async fn send(&mut self, text: &str) {
-        let sender = self.queue.as_ref().unwrap().sender();
         let lines = text
             .split(' ')
             .map(|line| format!("{line}\n"))
             .collect::<String>();
-        let count = u32::try_from(lines.lines().count()).unwrap();
+        self.send_bytes(Bytes::from(lines)).await;
+    }
+
+    async fn send_bytes(&mut self, lines: Bytes) {
+        let sender = self.queue.as_ref().unwrap().sender();
+        let count = u32::try_from(memchr::memchr_iter(b'\n', &lines).count()).unwrap();
         let base = self.offset;
         self.offset += lines.len() as u64;
         let origin = Origin {
@@ -158,7 +165,7 @@ impl Bench {
         };
         let chunk = Chunk {
             origin: Arc::new(origin),
-            lines: Lines::untouched(Bytes::from(lines), count, base),
+            lines: Lines::untouched(lines, count, base),
             time_ns: 0,
             ack: self.ledger.open(position(self.offset)),
             charge: Some(sender.charge(10).await.unwrap()),
@@ -331,6 +338,38 @@ async fn a_panic_settles_nothing_breaks_the_cursor_and_does_not_end_the_sink() {
     ended.unwrap();
     assert_eq!(bench.attempts(), ["a", "a"]);
     assert_eq!(bench.ledger.committed(), position(2));
+}
+
+/// Bytes that note, when they are dropped, whether their sink still takes lines.
+struct Noted(crate::queue::Sender, Arc<Mutex<Option<bool>>>);
+
+impl AsRef<[u8]> for Noted {
+    fn as_ref(&self) -> &[u8] {
+        b"a\n"
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        *self.1.lock().unwrap() = Some(self.0.is_closed());
+    }
+}
+
+// Scenario: `tail | head -1`: the reader goes, and delivery ends with lines in flight. Bug: their acks
+// were dropped before the queue was closed, so on a busy machine the source saw a broken cursor of a
+// sink that still took lines, and said that delivery was interrupted. Fix: first the queue is closed.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_wants_no_more_is_closed_before_its_lines_are_given_up() {
+    let mut bench = Bench::new();
+    let seen = Arc::default();
+    let sender = bench.queue.as_ref().unwrap().sender();
+    let lines = Bytes::from_owner(Noted(sender, Arc::clone(&seen)));
+    bench.send_bytes(lines).await;
+
+    let ended = bench.start(vec![Answer::Enough]).await;
+
+    assert_eq!(ended, Err(Failure::Ended));
+    assert_eq!(*seen.lock().unwrap(), Some(true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -354,6 +354,13 @@ impl Receiver {
         self.pop().ok().flatten()
     }
 
+    /// Takes no more: senders find that delivery has ended. Dropping it does the same.
+    pub fn close(&mut self) {
+        self.receiver.close();
+        // Readers that wait for room would wait for ever.
+        self.budget.close();
+    }
+
     fn take_in(&mut self, source: usize, chunk: Chunk) {
         if let Some(merger) = &mut self.merger {
             let now = now();
@@ -396,8 +403,7 @@ async fn sleep_until(wake: Option<Instant>) {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // Readers that wait for room would wait for ever.
-        self.budget.close();
+        self.close();
     }
 }
 

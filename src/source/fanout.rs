@@ -242,7 +242,8 @@ impl Way {
         counters.lines.add(u64::from(lines.count()));
         counters.bytes.add(lines.bytes().len() as u64);
         counters.truncated.add(lines.truncated());
-        if self.ledger.is_broken() {
+        // Whoever wants no more breaks ledgers, too; it is found out when lines are sent.
+        if self.ledger.is_broken() && !self.outlet.sender.is_closed() {
             let lost = self.ledger.unsettled();
             warn!(
                 source = %origin.source, sink = %self.outlet.sink, chunks = lost,

@@ -97,6 +97,11 @@ impl FileSource {
         let Some(generation) = self.generations.get_mut(&id) else {
             return;
         };
+        // Whoever wants no more breaks ledgers, too.
+        if self.cx.outlets[outlet].sender.is_closed() {
+            generation.places[outlet].closed = true;
+            return;
+        }
         let Some(cursor) = &mut generation.places[outlet].cursor else {
             return;
         };
