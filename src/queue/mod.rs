@@ -11,12 +11,12 @@ mod progress;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use order::Merger;
 pub use order::Order;
 pub use progress::Behind;
-use progress::Progress;
+use progress::{News, Progress};
 
 use futures::FutureExt as _;
 
@@ -122,6 +122,7 @@ fn queue(budget_bytes: usize, order: Option<Order>) -> (Queue, Receiver) {
         has_ended: false,
         sources: Arc::clone(&queue.sources),
         news: Arc::clone(&queue.news),
+        seen_changes: None,
     };
     (queue, receiver)
 }
@@ -136,7 +137,7 @@ pub struct Queue {
     budget: Arc<Semaphore>,
     budget_bytes: usize,
     sources: Sources,
-    news: Arc<Notify>,
+    news: Arc<News>,
 }
 
 impl Queue {
@@ -145,6 +146,7 @@ impl Queue {
         let progress = Arc::new(Progress::new(Arc::clone(&self.news)));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.push(Arc::clone(&progress));
+        self.news.note();
         Sender {
             source: Arc::new(SourceEnd {
                 number: sources.len() - 1,
@@ -321,7 +323,9 @@ pub struct Receiver {
     /// Every sender is gone.
     has_ended: bool,
     sources: Sources,
-    news: Arc<Notify>,
+    news: Arc<News>,
+    /// The changes of sources that the merger knows.
+    seen_changes: Option<usize>,
 }
 
 impl Receiver {
@@ -341,7 +345,7 @@ impl Receiver {
                     None => self.has_ended = true,
                 },
                 () = sleep_until(wake) => {}
-                () = self.news.notified() => {}
+                () = self.news.told() => {}
             }
         }
     }
@@ -362,25 +366,32 @@ impl Receiver {
     }
 
     fn take_in(&mut self, source: usize, chunk: Chunk) {
+        self.look();
         if let Some(merger) = &mut self.merger {
-            let now = now();
+            merger.push(source, chunk, now());
+        }
+    }
+
+    /// Has the merger look how far the sources are, where that changed.
+    fn look(&mut self) {
+        let changes = Some(self.news.changes());
+        if self.seen_changes != changes
+            && let Some(merger) = &mut self.merger
+        {
             let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
             merger.look(&sources);
-            merger.push(source, chunk, now);
+            self.seen_changes = changes;
         }
     }
 
     /// The next chunk by time, or when to ask again.
     fn pop(&mut self) -> Result<Option<Chunk>, Option<Instant>> {
+        self.look();
         let Some(merger) = &mut self.merger else {
             return Ok(None);
         };
-        let now = now();
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        merger.look(&sources);
-        drop(sources);
         while let Ok((source, chunk)) = self.receiver.try_recv() {
-            merger.push(source, chunk, now);
+            merger.push(source, chunk, now());
         }
         if self.has_ended {
             return Ok(merger.pop_any());

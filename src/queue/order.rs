@@ -13,7 +13,8 @@
 //!
 //! Pure but for the sources' progress: `now` is an argument.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,24 @@ pub(super) struct Merger {
     zone: TimeZone,
     /// The greatest time that was let go.
     released: i64,
+    /// The first line of each lane where some wait: with many files a look at each of them for every
+    /// line would be most of the work.
+    heads: BinaryHeap<Reverse<Head>>,
+    /// How far those hold others back of which nothing waits; `None`: to be found out anew, for a
+    /// chunk came, a lane ran empty or a source said something.
+    quiet: Option<Quiet>,
+}
+
+/// A line's time, and the source and the lane that it waits in.
+type Head = (i64, (usize, usize));
+
+/// Up to which times lines can pass those of which nothing waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Quiet {
+    /// Without a window: who is behind.
+    strict: i64,
+    /// Within the window.
+    windowed: i64,
 }
 
 #[derive(Debug)]
@@ -91,6 +110,8 @@ impl Merger {
             sources: Vec::new(),
             zone: TimeZone::system(),
             released: i64::MIN,
+            heads: BinaryHeap::new(),
+            quiet: None,
         }
     }
 
@@ -107,6 +128,7 @@ impl Merger {
         for source in &mut self.sources {
             source.state = source.progress.state();
         }
+        self.quiet = None;
     }
 
     /// Takes in a chunk of a source.
@@ -116,26 +138,55 @@ impl Merger {
             now_ns: chunk.time_ns,
         };
         let is_finite = self.order.is_finite;
+        let at = self.lane_of(source, &chunk.origin.stream, now);
+        let lane = &mut self.sources[source].lanes[at];
+        let had_none = lane.waiting.is_empty();
+        lane.push(chunk, &cx, (is_finite, now));
+        if had_none && let Some(time) = lane.head() {
+            self.heads.push(Reverse((time, (source, at))));
+        }
+        self.quiet = None;
+    }
+
+    /// The lane of a stream, made where there is none yet.
+    fn lane_of(&mut self, source: usize, stream: &StreamKey, now: Instant) -> usize {
         let lanes = &mut self.sources[source].lanes;
-        let at = lanes.iter().position(|it| it.stream == chunk.origin.stream);
-        let at = at.unwrap_or_else(|| {
-            lanes.retain(|it| !it.waiting.is_empty() || now - it.spoke < FORGET_AFTER);
-            lanes.push(Lane::new(chunk.origin.stream.clone(), now));
-            lanes.len() - 1
+        if let Some(at) = lanes.iter().position(|it| it.stream == *stream) {
+            return at;
+        }
+        let n_lanes = lanes.len();
+        lanes.retain(|it| !it.waiting.is_empty() || now - it.spoke < FORGET_AFTER);
+        let at = lanes.len();
+        lanes.push(Lane::new(stream.clone(), now));
+        if at < n_lanes {
+            self.find_heads();
+        }
+        at
+    }
+
+    fn find_heads(&mut self) {
+        let lanes = self.sources.iter().enumerate().flat_map(|(at, source)| {
+            let lanes = source.lanes.iter().enumerate();
+            lanes.filter_map(move |(lane, it)| Some(Reverse((it.head()?, (at, lane)))))
         });
-        lanes[at].push(chunk, &cx, (is_finite, now));
+        self.heads = lanes.collect();
     }
 
     /// The next lines that can be let go, or when to ask again; neither where only news of a source
     /// can change anything.
-    pub(super) fn pop(&mut self, now: Instant) -> Result<Chunk, Option<Instant>> {
-        let Some(head) = self.head() else {
+    pub(super) fn pop(&mut self, now: impl Fn() -> Instant) -> Result<Chunk, Option<Instant>> {
+        let Some(Reverse(first)) = self.heads.pop() else {
             return Err(None);
         };
-        let limit = self.limit(head, now);
-        let (source, lane) = head;
+        let (source, lane) = first.1;
+        let limit = self.limit(first.1, now);
         let lane = &mut self.sources[source].lanes[lane];
         let taken = lane.take(limit.time);
+        match lane.head() {
+            Some(time) => self.heads.push(Reverse((time, first.1))),
+            // Now it is one of those that others may wait for.
+            None => self.quiet = None,
+        }
         if let Some((time, chunk)) = taken {
             self.released = self.released.max(time);
             return Ok(chunk);
@@ -146,62 +197,40 @@ impl Merger {
     /// The next lines, whoever might have earlier ones: no more will come.
     pub(super) fn pop_any(&mut self) -> Option<Chunk> {
         for source in &mut self.sources {
-            source.state = State::Closed;
+            if source.state != State::Closed {
+                (source.state, self.quiet) = (State::Closed, None);
+            }
         }
-        self.pop(Instant::now()).ok()
+        self.pop(Instant::now).ok()
     }
 
-    /// The stream with the earliest line.
-    fn head(&self) -> Option<(usize, usize)> {
-        let lanes = self.sources.iter().enumerate().flat_map(|(at, source)| {
-            let lanes = source.lanes.iter().enumerate();
-            lanes.filter_map(move |(lane, it)| Some((it.head()?, (at, lane))))
-        });
-        lanes.min().map(|(_, place)| place)
-    }
-
-    /// How far the lines at the head can go.
-    fn limit(&self, head: (usize, usize), now: Instant) -> Limit {
-        let mut strict = i64::MAX;
-        let mut windowed = i64::MAX;
-        for (at, source) in self.sources.iter().enumerate() {
-            let is_others = |lane: usize| (at, lane) != head;
-            let others = || {
-                source
-                    .lanes
-                    .iter()
-                    .enumerate()
-                    .filter(|(lane, _)| is_others(*lane))
-            };
-            for (lane, time) in others().filter_map(|(lane, it)| Some((lane, it.head()?))) {
-                // Of equal times the first source's comes first.
-                let is_after = (at, lane) > head;
-                strict = strict.min(if is_after {
-                    time
-                } else {
-                    time.saturating_sub(1)
-                });
-            }
-            let quiet = others()
-                .filter(|(_, it)| it.waiting.is_empty())
-                .map(|(_, it)| it.last);
-            let quiet = if source.lanes.is_empty() {
-                Some(i64::MIN)
+    /// How far the lines at the head can go, which is no longer among the heads.
+    fn limit(&mut self, head: (usize, usize), now: impl Fn() -> Instant) -> Limit {
+        let quiet = *self
+            .quiet
+            .get_or_insert_with(|| quiet(&self.sources, self.order));
+        // Of equal times the first source's comes first. Those behind the second head are later, or as
+        // late and further back.
+        let others = self.heads.peek().map(|Reverse((time, place))| {
+            if *place > head {
+                *time
             } else {
-                quiet.min()
-            };
-            match self.waits_for(source) {
-                Waits::Strictly => strict = strict.min(quiet.unwrap_or(i64::MAX)),
-                Waits::Window => windowed = windowed.min(quiet.unwrap_or(i64::MAX)),
-                Waits::Not => {}
+                time.saturating_sub(1)
             }
+        });
+        let strict = quiet.strict.min(others.unwrap_or(i64::MAX));
+        // What is late goes at once.
+        let windowed = quiet.windowed.max(self.released);
+        if windowed >= strict {
+            return Limit {
+                time: strict,
+                wake: None,
+            };
         }
         let lane = &self.sources[head.0].lanes[head.1];
+        let now = now();
         let since = lane.waiting.front().map_or(now, |it| it.since);
-        let is_over = now >= since + self.order.window;
-        // What is late goes at once.
-        let windowed = windowed.max(self.released);
-        if is_over || windowed >= strict {
+        if now >= since + self.order.window {
             Limit {
                 time: strict,
                 wake: None,
@@ -213,31 +242,53 @@ impl Merger {
             }
         }
     }
+}
 
-    /// Whether lines of others wait for a source of which nothing waits here.
-    fn waits_for(&self, source: &Source) -> Waits {
-        let State::Open { behind, starving } = source.state else {
-            return Waits::Not;
-        };
-        let waiting = source
-            .lanes
-            .iter()
-            .filter(|it| !it.waiting.is_empty())
-            .count();
-        let wanted = if self.order.is_finite {
-            behind.max(1)
+/// How far those hold others back of which nothing waits. It takes time linear in the lanes.
+fn quiet(sources: &[Source], order: Order) -> Quiet {
+    let mut found = Quiet {
+        strict: i64::MAX,
+        windowed: i64::MAX,
+    };
+    for source in sources {
+        let silent = source.lanes.iter().filter(|it| it.waiting.is_empty());
+        let passed = if source.lanes.is_empty() {
+            i64::MIN
         } else {
-            behind
+            silent.map(|it| it.last).min().unwrap_or(i64::MAX)
         };
-        if waiting >= wanted {
-            return Waits::Window.unless(self.order.is_finite);
+        match waits_for(source, order) {
+            Waits::Strictly => found.strict = found.strict.min(passed),
+            Waits::Window => found.windowed = found.windowed.min(passed),
+            Waits::Not => {}
         }
-        // Its own lines take up the room that it wants: they must go first.
-        if starving > 0 && waiting > 0 {
-            return Waits::Not;
-        }
-        Waits::Strictly
     }
+    found
+}
+
+/// Whether lines of others wait for a source of which nothing waits here.
+fn waits_for(source: &Source, order: Order) -> Waits {
+    let State::Open { behind, starving } = source.state else {
+        return Waits::Not;
+    };
+    let waiting = source
+        .lanes
+        .iter()
+        .filter(|it| !it.waiting.is_empty())
+        .count();
+    let wanted = if order.is_finite {
+        behind.max(1)
+    } else {
+        behind
+    };
+    if waiting >= wanted {
+        return Waits::Window.unless(order.is_finite);
+    }
+    // Its own lines take up the room that it wants: they must go first.
+    if starving > 0 && waiting > 0 {
+        return Waits::Not;
+    }
+    Waits::Strictly
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

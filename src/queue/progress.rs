@@ -11,8 +11,36 @@ pub(super) struct Progress {
     closed: AtomicBool,
     behind: AtomicUsize,
     starving: AtomicUsize,
-    /// Told of every change.
-    news: Arc<Notify>,
+    news: Arc<News>,
+}
+
+/// Tells that some source of one sink got on.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    told: Notify,
+    /// How many changes there were: cheaper to look at than every source.
+    changes: AtomicUsize,
+}
+
+impl News {
+    /// Notes a change, and wakes whoever waits for one.
+    pub(super) fn tell(&self) {
+        self.note();
+        self.told.notify_one();
+    }
+
+    /// Notes a change that lets no line go.
+    pub(super) fn note(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) async fn told(&self) {
+        self.told.notified().await;
+    }
+
+    pub(super) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Acquire)
+    }
 }
 
 /// How far a source is.
@@ -38,7 +66,7 @@ impl Default for State {
 }
 
 impl Progress {
-    pub(super) fn new(news: Arc<Notify>) -> Self {
+    pub(super) fn new(news: Arc<News>) -> Self {
         Self {
             closed: AtomicBool::new(false),
             behind: AtomicUsize::new(0),
@@ -59,12 +87,12 @@ impl Progress {
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.news.notify_one();
+        self.news.tell();
     }
 
     pub(super) fn starves(self: &Arc<Self>) -> Starving {
         self.starving.fetch_add(1, Ordering::AcqRel);
-        self.news.notify_one();
+        self.news.tell();
         Starving(Arc::clone(self))
     }
 }
@@ -76,6 +104,7 @@ pub struct Behind(Arc<Progress>);
 impl Behind {
     pub(super) fn new(progress: &Arc<Progress>) -> Self {
         progress.behind.fetch_add(1, Ordering::AcqRel);
+        progress.news.note();
         Self(Arc::clone(progress))
     }
 }
@@ -83,7 +112,7 @@ impl Behind {
 impl Drop for Behind {
     fn drop(&mut self) {
         self.0.behind.fetch_sub(1, Ordering::AcqRel);
-        self.0.news.notify_one();
+        self.0.news.tell();
     }
 }
 
@@ -94,5 +123,6 @@ pub(super) struct Starving(Arc<Progress>);
 impl Drop for Starving {
     fn drop(&mut self) {
         self.0.starving.fetch_sub(1, Ordering::AcqRel);
+        self.0.news.note();
     }
 }
