@@ -54,6 +54,11 @@ pub enum Note<'a> {
         /// When it is tried again.
         retry: Duration,
     },
+    /// The peer wants other credentials, and there is nobody to renew them: it is not tried again.
+    GivenUp {
+        /// For example `401 Unauthorized (is the token right?)`.
+        cause: &'a str,
+    },
     /// The source has ended by itself.
     Ended {
         /// For example `response complete`.
@@ -133,6 +138,7 @@ impl fmt::Display for Shown<'_> {
             Note::Refused { cause, retry } => {
                 write!(f, "! {name} {cause}; next try in {}", Span(*retry))
             }
+            Note::GivenUp { cause } => write!(f, "! {name} {cause}; not retrying"),
             Note::Ended { cause } => write!(f, "- {name} ended: {cause}"),
             Note::Hint { text } => write!(f, "! {name} {text}"),
         }
@@ -157,6 +163,7 @@ fn log(source: &str, note: &Note) {
         Note::Refused { cause, retry } => {
             tracing::error!(source, cause, retry = %Span(*retry), "refused");
         }
+        Note::GivenUp { cause } => tracing::error!(source, cause, "refused: not tried again"),
         Note::Ended { cause } => info!(source, cause, "ended"),
         Note::Hint { text } => warn!(source, "{text}"),
     }
@@ -209,6 +216,12 @@ mod tests {
                     retry: seconds(182),
                 },
                 "! a 401 Unauthorized; next try in 3m02s",
+            ),
+            (
+                Note::GivenUp {
+                    cause: "HTTP 401 Unauthorized (is the token right?)",
+                },
+                "! a HTTP 401 Unauthorized (is the token right?); not retrying",
             ),
             (
                 Note::Ended {

@@ -84,7 +84,7 @@ pub struct SourceCounters {
     pub filtered: Counter,
     /// Lines that were not in the format that `parse` names: they were passed on as they were.
     pub unparsed: Counter,
-    /// Attempts that were refused for a reason that only a person can end, such as a wrong token.
+    /// Attempts that were denied: only other credentials or permissions help.
     pub refused: Counter,
     /// Connections made again after they had ended.
     pub reconnects: Counter,

@@ -30,7 +30,7 @@ use crate::sink::file::{FileSink, Surroundings};
 use crate::sink::http::HttpSink;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{SinkConfig, SinkKind};
-use crate::source::{self, Outlet, SourceConfig, SourceContext, SourceError};
+use crate::source::{self, Denials, Outlet, SourceConfig, SourceContext, SourceError};
 use crate::telemetry::{SinkCounters, SourceCounters};
 
 /// Why an agent cannot start.
@@ -256,6 +256,10 @@ impl Agent {
                 counters,
                 own_files: Arc::clone(&self.own_files),
                 notes: self.plan.notes.clone(),
+                denials: match self.plan.first_attempts {
+                    FirstAttempts::MustSucceed => Denials::AreFinal,
+                    FirstAttempts::MayFail => Denials::Pass,
+                },
                 first_attempt,
                 shutdown: self.stop.clone(),
                 inlet: None,

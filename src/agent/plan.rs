@@ -81,7 +81,7 @@ pub struct Report {
     pub sources: usize,
     /// Those of them that failed for good.
     pub failed: usize,
-    /// Those that were refused for a reason that only a person can end.
+    /// Those that were denied: only other credentials or permissions help.
     pub refused: usize,
     /// Lines that sinks own.
     pub lines: u64,

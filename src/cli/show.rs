@@ -132,7 +132,8 @@ fn exit_code(report: &Report, asked: &Asked, watch: Watch) -> Exit {
         }
         Ended::Stopped if asked.interrupted() => Exit::Interrupted,
         Ended::Stopped if asked.terminated() => Exit::Terminated,
-        _ if watch.strict && report.failed > 0 => Exit::SourceFailed,
+        Ended::Finished if report.refused == report.sources && report.lines == 0 => Exit::Refused,
+        _ if watch.strict && report.failed + report.refused > 0 => Exit::SourceFailed,
         Ended::Stopped | Ended::Finished | Ended::Enough => Exit::Ok,
     }
 }

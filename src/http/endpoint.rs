@@ -31,6 +31,11 @@ pub enum Trouble {
         /// For a person.
         cause: String,
     },
+    /// The same, and only other credentials help.
+    Denied {
+        /// For a person.
+        cause: String,
+    },
 }
 
 impl Trouble {
@@ -49,10 +54,19 @@ impl Trouble {
         }
     }
 
+    /// What a status means that neither is a success nor passes by itself.
+    pub fn of_status(status: u16, cause: impl Into<String>) -> Self {
+        let cause = cause.into();
+        match status {
+            401 | 403 | 407 => Self::Denied { cause },
+            _ => Self::Lasting { cause },
+        }
+    }
+
     /// What it is, for a person.
     pub fn cause(&self) -> &str {
         match self {
-            Self::Passing { cause, .. } | Self::Lasting { cause } => cause,
+            Self::Passing { cause, .. } | Self::Lasting { cause } | Self::Denied { cause } => cause,
         }
     }
 }
@@ -251,7 +265,7 @@ pub fn accepted(response: Response) -> Result<Response, Trouble> {
             cause: describe_status(status, ""),
             after: asked_delay(&response),
         }),
-        _ => Err(Trouble::lasting(describe_status(status, ""))),
+        _ => Err(Trouble::of_status(status, describe_status(status, ""))),
     }
 }
 

@@ -248,7 +248,7 @@ impl Tokens {
             }
             _ => describe_status(status, &reason),
         };
-        self.lasting(said.trim_end())
+        Trouble::of_status(status, self.named(said.trim_end()))
     }
 
     fn named(&self, what: &str) -> String {

@@ -99,7 +99,10 @@ async fn tunnel(through: &Intercept, target: &str) -> Result<TcpStream, Trouble>
         Some(status @ (408 | 429 | 500..=599)) => {
             Err(Trouble::passing(named(&describe_status(status, ""))))
         }
-        Some(status) => Err(Trouble::lasting(named(&describe_status(status, "")))),
+        Some(status) => Err(Trouble::of_status(
+            status,
+            named(&describe_status(status, "")),
+        )),
         None => Err(Trouble::passing(named("its answer is no HTTP"))),
     }
 }

@@ -103,6 +103,16 @@ pub enum Ends {
     WithFirstConnection,
 }
 
+/// What it means that a peer wants other credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Denials {
+    /// Nothing: it is tried seldom, for a service's credentials can be renewed where they are kept.
+    #[default]
+    Pass,
+    /// The source's end: somebody waits at a terminal, who gave them on the command line.
+    AreFinal,
+}
+
 /// A source's way to one of its sinks.
 #[derive(Clone, Debug)]
 pub struct Outlet {
@@ -163,6 +173,8 @@ pub struct SourceContext {
     pub own_files: Arc<OwnFiles>,
     /// Who is told about connections.
     pub notes: Notes,
+    /// What a peer means that wants other credentials.
+    pub denials: Denials,
     /// Told once how the first attempt went.
     pub first_attempt: oneshot::Sender<Result<(), String>>,
     /// Cancelled when the source should stop.

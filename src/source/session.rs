@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, SourceContext};
+use super::{Denials, Ends, SourceContext};
 use crate::backoff::Backoff;
 use crate::http::Trouble;
 use crate::notes::{Note, Notes};
@@ -47,6 +47,11 @@ pub(super) enum End {
         /// For a person.
         cause: String,
     },
+    /// The same, and only other credentials help.
+    Denied {
+        /// For a person.
+        cause: String,
+    },
     /// Everything there is was read.
     Complete,
     /// Every delivery has ended.
@@ -69,6 +74,7 @@ impl From<Trouble> for End {
         match trouble {
             Trouble::Passing { cause, after } => Self::Cut { cause, after },
             Trouble::Lasting { cause } => Self::Refused { cause },
+            Trouble::Denied { cause } => Self::Denied { cause },
         }
     }
 }
@@ -146,6 +152,7 @@ pub(super) struct Session {
     /// How this one of several targets is shown.
     target: Option<Arc<str>>,
     ends: Ends,
+    denials: Denials,
     notes: Notes,
     counters: Arc<SourceCounters>,
     first_attempt: Option<FirstAttempt>,
@@ -179,6 +186,7 @@ impl Session {
             name,
             target,
             ends,
+            denials: cx.denials,
             notes: cx.notes.clone(),
             counters: Arc::clone(&cx.counters),
             first_attempt: Some(attempt),
@@ -273,11 +281,16 @@ impl Session {
                 self.judge();
                 (cause.as_str(), self.backoff.next(*after))
             }
-            End::Refused { cause } => {
+            End::Refused { cause } => (cause.as_str(), self.backoff.longest()),
+            End::Denied { cause } => {
                 self.counters.refused.add(1);
                 (cause.as_str(), self.backoff.longest())
             }
         };
+        if matches!(end, End::Denied { .. }) && self.denials == Denials::AreFinal {
+            self.give_up(cause);
+            return Next::Return;
+        }
         if self.ends == Ends::WithFirstConnection {
             if self.connected.is_none() {
                 self.attempted(Err(format!("{}: {cause}", self.name)));
@@ -298,8 +311,10 @@ impl Session {
 
     /// The same end with the target's name before its cause.
     fn named(&self, mut end: End) -> End {
-        if let (Some(target), End::Cut { cause, .. } | End::Refused { cause }) =
-            (&self.target, &mut end)
+        if let (
+            Some(target),
+            End::Cut { cause, .. } | End::Refused { cause } | End::Denied { cause },
+        ) = (&self.target, &mut end)
         {
             *cause = format!("{target}: {cause}");
         }
@@ -312,6 +327,15 @@ impl Session {
         }
         self.attempted(Ok(()));
         Next::Return
+    }
+
+    /// Says that it is not tried again. The first attempt's failure is told by whoever waits for it.
+    fn give_up(&mut self, cause: &str) {
+        let is_told = self.first_attempt.is_some() && self.target.is_none();
+        self.attempted(Err(format!("{}: {cause}; not retrying", self.name)));
+        if !is_told {
+            self.tell(&Note::GivenUp { cause });
+        }
     }
 
     /// A good connection makes the next failure the first one.
@@ -357,7 +381,7 @@ impl Session {
             }
         }
         self.tell(&match end {
-            End::Refused { .. } => Note::Refused { cause, retry },
+            End::Refused { .. } | End::Denied { .. } => Note::Refused { cause, retry },
             _ => Note::Unreachable { cause, retry },
         });
     }

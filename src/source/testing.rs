@@ -105,6 +105,7 @@ pub(super) fn source_of(
         counters: Arc::clone(&counters),
         own_files: Arc::default(),
         notes: Notes::silent(),
+        denials: super::Denials::default(),
         first_attempt,
         shutdown: shutdown.clone(),
         inlet: None,

@@ -169,7 +169,7 @@ impl Requester {
 fn without_token(trouble: Trouble) -> SinkError {
     match trouble {
         Trouble::Passing { cause, after } => SinkError::Retryable { cause, after },
-        Trouble::Lasting { cause } => SinkError::Paused { cause },
+        Trouble::Lasting { cause } | Trouble::Denied { cause } => SinkError::Paused { cause },
     }
 }
 

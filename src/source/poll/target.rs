@@ -79,7 +79,10 @@ impl Target {
                 }
                 Err(end) => end,
             };
-            let is_failure = matches!(end, End::Cut { .. } | End::Refused { .. });
+            let is_failure = matches!(
+                end,
+                End::Cut { .. } | End::Refused { .. } | End::Denied { .. }
+            );
             let resume = self.place.cursor.clone();
             if self.session.after(end, resume.as_deref()).await == Next::Return {
                 return;

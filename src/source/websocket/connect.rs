@@ -20,7 +20,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 
 use super::WebSocketConfig;
 use crate::http::{
-    self, ClientError, Credentials, LiveHeaders, Route, describe_status, parsed_url,
+    self, ClientError, Credentials, LiveHeaders, Route, Trouble, describe_status, parsed_url,
     percent_decoded, retry_after, websocket_connector,
 };
 use crate::secret::Secret;
@@ -193,7 +193,7 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> End {
         200..=299 => End::Refused {
             cause: format!("{cause}: this is no WebSocket (is it a stream? then http:// reads it)"),
         },
-        _ => End::Refused { cause },
+        _ => Trouble::of_status(status, cause).into(),
     }
 }
 

@@ -184,7 +184,8 @@ fn closed(frame: Option<&CloseFrame>) -> End {
     match code {
         // What we say or who we are is refused, and will be the next time: 3000 and 3003 are what
         // 401 and 403 are to HTTP.
-        1002 | 1003 | 1007 | 1008 | 1010 | 3000 | 3003 => End::Refused { cause },
+        1002 | 1003 | 1007 | 1008 | 1010 => End::Refused { cause },
+        3000 | 3003 => End::Denied { cause },
         // It asks for patience itself; how much it does not say.
         1013 => End::Cut {
             cause,

@@ -2,6 +2,7 @@
 
 mod api;
 mod demo;
+mod denied;
 mod hostile;
 mod many;
 pub(crate) mod peer;
