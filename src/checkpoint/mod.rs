@@ -11,6 +11,7 @@ mod output;
 mod replay;
 mod state;
 mod store;
+mod stored;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -27,7 +28,7 @@ use tracing::{error, info};
 pub use journal::{CursorRecord, HeadAfter, Intent, OutputId, Pages, Span, StreamRecord};
 pub use open_error::OpenError;
 pub use output::{FoundOutput, HEAD_BYTES, find_output, read_head};
-pub use state::to_record;
+pub use stored::to_record;
 
 use crate::model::{CursorKey, Moved, Position, StreamKey};
 use journal::Record;

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod connect;
 mod demo;
+mod environment;
 mod man;
 mod network;
 mod output;
@@ -48,22 +49,62 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Follow sources and merge them to stdout: no configuration, no state
+    ///
+    /// Lines go to stdout, as text on a terminal and as JSON in a pipe; notes about connections, and
+    /// what was done at the end, go to stderr. A source that is lost is tried again for ever.
+    ///
+    /// Every flag can also stand in the environment: --no-follow is LOGWEIR_NO_FOLLOW=1, -o json is
+    /// LOGWEIR_OUTPUT=json. The command line wins.
+    ///
+    /// Exit codes: 0 good; 1 a source failed for good (with --strict); 64 wrong usage; 69 nothing could
+    /// be read; 74 stdout cannot be written; 77 refused everywhere; 78 bad configuration; 130 Ctrl-C.
     Tail(Box<tail::TailArgs>),
     /// Run as a service, as the configuration says
+    ///
+    /// What was delivered is remembered in the state directory, so that after a restart or a crash it
+    /// goes on there. SIGTERM and Ctrl-C deliver what is in flight and end; a second one ends at once.
+    /// SIGHUP and SIGUSR1 open output files anew, as logrotate wants it.
+    ///
+    /// Exit codes: 0 good; 74 no sink can go on; 78 bad configuration, or a state directory that cannot
+    /// be used; 130 ended at once.
     Run(run::RunArgs),
     /// Check a configuration and report every error in it
+    ///
+    /// Each finding shows the place, and what would be right. What passes, `run` starts with. Nothing
+    /// is read, written or connected to, unless --connect asks for it.
+    ///
+    /// Exit codes: 0 good; 69 something cannot be reached (with --connect); 78 bad.
     Check(CheckArgs),
     /// Show the configuration that is in force, its defaults or its schema
+    ///
+    /// It is printed as TOML that means the same. Secrets are never shown: references such as
+    /// ${env:TOKEN} stay references, and what is written out in plain text is masked.
     Config(config::ShowArgs),
     /// Show it all on this machine: 5 HTTP streams, 2 WebSockets and 1 growing file, merged
+    ///
+    /// Servers and a writer run inside this process, some slow, some fast, and one is cut again and
+    /// again; the lines take the same way as any others. Nothing is left behind when it ends.
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
+    ///
+    /// The script completes commands, flags and their values. Put it where the shell looks for it, as
+    /// the examples do, and start a new shell.
     Completions(completions::CompletionsArgs),
     /// Print a manual page: logweir(1), or agent.toml(5) for the configuration
+    ///
+    /// The page comes as roff, for man(1) to show or to install.
     Man(man::ManArgs),
 }
 
+const CHECK_EXAMPLES: &str = "Examples:
+  logweir check                         what /etc/logweir adds up to
+  logweir check -c agent.toml           one file, before it is installed
+  logweir check --connect               and reach every source and sink
+  logweir check --no-env -c agent.toml  where the secrets are not, as in CI
+";
+
 #[derive(Debug, Args)]
+#[command(before_help = CHECK_EXAMPLES)]
 struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -138,13 +179,19 @@ fn command() -> clap::Command {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
-    let matches = command().try_get_matches();
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let args: Vec<_> = std::env::args_os().collect();
+    let matches = environment::matches(command(), &args, |name| std::env::var_os(name));
+    let cli = matches
+        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| (error, Vec::new())));
+    let cli = match cli {
         Ok(cli) => cli,
-        Err(refused) => {
+        Err((refused, variables)) => {
             // Help and version go to stdout and are no error.
             let code = if refused.use_stderr() { 64 } else { 0 };
             let _ = refused.print();
+            if !variables.is_empty() {
+                say(format_args!("note: {} is set", variables.join(", ")));
+            }
             return ExitCode::from(code);
         }
     };

@@ -50,15 +50,20 @@ pub(super) fn advice(args: &NetworkArgs, sources: &[String]) -> Vec<String> {
         "password",
     ];
     let seen = "every user of this machine can see it in `ps`";
+    // What comes from the environment nobody else sees.
+    let is_on_line = |variable: &str, text: &str| {
+        !text.starts_with('@') && std::env::var(variable).as_deref() != Ok(text)
+    };
     let mut advice = Vec::new();
     if args
         .bearer
         .as_deref()
-        .is_some_and(|it| !it.starts_with('@'))
+        .is_some_and(|it| is_on_line("LOGWEIR_BEARER", it))
     {
         advice.push(format!("! --bearer: {seen}; --bearer @FILE hides it"));
     }
-    for header in args.headers.iter().filter(|it| !it.starts_with('@')) {
+    let headers = args.headers.iter();
+    for header in headers.filter(|it| is_on_line("LOGWEIR_HEADER", it)) {
         let name = header.split(':').next().unwrap_or_default().trim();
         if SECRET
             .iter()

@@ -35,8 +35,6 @@ pub(super) struct OutputArgs {
         long,
         value_enum,
         default_value = "auto",
-        env = "LOGWEIR_OUTPUT",
-        hide_env_values = true,
         hide_possible_values = true
     )]
     output: OutputChoice,
@@ -48,18 +46,13 @@ pub(super) struct OutputArgs {
     /// There are {source} {time} {time:%H:%M:%S} {msg} {level} {host} {file} {offset} {label.NAME};
     /// {{ and }} are braces, \\t and \\n what they are in C.
     #[arg(short = 'T', long, value_name = "TEMPLATE", value_parser = Template::parse)]
-    #[arg(
-        env = "LOGWEIR_TEMPLATE",
-        hide_env_values = true,
-        conflicts_with = "output"
-    )]
+    #[arg(conflicts_with = "output")]
     template: Option<Template>,
     /// Merge by time: lines wait so long for earlier ones; or `off` [default: 200ms, off with one source]
     ///
     /// What counts is the time that a line carries itself, or when it was read. Files that end are
     /// merged strictly, whatever the window.
     #[arg(long, value_name = "DURATION|off", value_parser = parse_order)]
-    #[arg(env = "LOGWEIR_ORDER", hide_env_values = true)]
     order: Option<OrderChoice>,
     /// End after so many lines
     #[arg(long, value_name = "N")]
@@ -69,11 +62,7 @@ pub(super) struct OutputArgs {
     pub duration: Option<Duration>,
     /// When to use colours: auto, always or never
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
-    #[arg(
-        env = "LOGWEIR_COLOR",
-        hide_env_values = true,
-        hide_possible_values = true
-    )]
+    #[arg(hide_possible_values = true)]
     color: ColorChoice,
     /// Write each line by itself
     #[arg(long)]

@@ -15,7 +15,14 @@ use crate::sink::file::Reopen;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::telemetry;
 
+const EXAMPLES: &str = "Examples:
+  logweir run                              what /etc/logweir says
+  logweir run -c agent.toml --dry-run      see the lines, change nothing
+  logweir run -c agent.toml --log debug    and say what it does
+";
+
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,

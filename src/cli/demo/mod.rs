@@ -25,7 +25,14 @@ use crate::config::{ArgumentOptions, NetworkOptions, sources_from_arguments};
 use crate::source::file::{Follow, Start};
 use crate::source::{RecordRules, SourceConfig};
 
+const EXAMPLES: &str = "Examples:
+  logweir demo                        until Ctrl-C
+  logweir demo --for 10s | jq -r ._source | sort | uniq -c
+  logweir demo -T '{time:%H:%M:%S} {source} {msg}'
+";
+
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct DemoArgs {
     #[command(flatten)]
     output: OutputArgs,

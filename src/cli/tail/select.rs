@@ -16,13 +16,7 @@ use crate::source::{RecordRules, Selection};
 #[command(next_help_heading = "Which lines")]
 pub(super) struct SelectArgs {
     /// Lines from before now that are shown of each file: a number or `all` [default: 10]
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "N|all",
-        env = "LOGWEIR_LINES",
-        hide_env_values = true
-    )]
+    #[arg(short = 'n', long, value_name = "N|all")]
     #[arg(value_parser = parse_lines, allow_negative_numbers = true)]
     lines: Option<Start>,
     /// Lines from then on: 15m, 2026-11-22T18:00:00Z, `2026-11-22 18:00` or 18:00
