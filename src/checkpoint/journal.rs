@@ -189,9 +189,9 @@ pub enum Ahead {
 }
 
 /// Up to which offsets the records behind a position were taken, by where they begin: those of
-/// standard output or of no stream, and those of standard error.
+/// standard output or of no stream, and those of standard error; and how many they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun(pub u64, pub u64);
+pub struct Begun(pub u64, pub u64, pub u64);
 
 /// What a file sink is about to write, so that after a crash it can be told whether it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -411,7 +411,7 @@ mod tests {
                         guard: u64::MAX,
                         mid_line: true,
                         ahead: Some(Ahead::Stderr(99)),
-                        begun: Some(Begun(7, 0)),
+                        begun: Some(Begun(7, 0, 3)),
                     },
                 ),
                 cursor(

@@ -21,7 +21,7 @@ pub fn to_record(key: &CursorKey, position: &Position) -> Option<CursorRecord> {
             guard: *guard,
             mid_line: *mid_line,
             ahead: ahead.map(stored_ahead),
-            begun: begun.map(|it| Begun(it.stdout, it.stderr)),
+            begun: begun.map(|it| Begun(it.stdout, it.stderr, it.lines)),
         },
         Position::Token { cursor, skip } => Place::Token {
             cursor: cursor.to_string(),
@@ -89,7 +89,11 @@ pub(super) fn from_record(record: CursorRecord) -> (CursorKey, Position) {
             guard,
             mid_line,
             ahead: ahead.map(ahead_of),
-            begun: begun.map(|Begun(stdout, stderr)| model::Begun { stdout, stderr }),
+            begun: begun.map(|Begun(stdout, stderr, lines)| model::Begun {
+                stdout,
+                stderr,
+                lines,
+            }),
         },
         Place::Token { cursor, skip } => Position::Token {
             cursor: Arc::from(cursor),

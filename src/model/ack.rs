@@ -167,7 +167,7 @@ impl Shared {
             None => entries.committed.clone(),
         };
         let parts = &mut entries.open[index].parts;
-        let begun = parts.back().map_or(begun, |last| last.begun.or(begun));
+        let begun = parts.back().map_or(begun, |last| last.begun.then(begun));
         parts.push_back(Part {
             begun,
             settled: false,
@@ -371,13 +371,16 @@ mod tests {
     fn with(offset: u64, begun: u64) -> Position {
         let begun = Begun {
             stdout: begun,
-            stderr: 0,
+            ..Begun::default()
         };
         at(offset).with_begun(begun).unwrap()
     }
 
     fn begun(stdout: u64) -> Begun {
-        Begun { stdout, stderr: 0 }
+        Begun {
+            stdout,
+            ..Begun::default()
+        }
     }
 
     #[test]

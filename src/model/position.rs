@@ -122,6 +122,8 @@ pub struct Begun {
     pub stdout: u64,
     /// Of a container's standard error, those that begin before this offset.
     pub stderr: u64,
+    /// How many they are.
+    pub lines: u64,
 }
 
 impl Begun {
@@ -141,7 +143,16 @@ impl Begun {
             Some(StdStream::Stdout) | None => &mut self.stdout,
         };
         *place = (*place).max(offset + 1);
+        self.lines += 1;
         self
+    }
+
+    /// The same with those of `next`, which stand behind these.
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            lines: self.lines + next.lines,
+            ..self.or(next)
+        }
     }
 
     /// What is left of it for reading that goes on at `offset`: no record behind begins before it.
@@ -154,6 +165,7 @@ impl Begun {
         Self {
             stdout: self.stdout.max(other.stdout),
             stderr: self.stderr.max(other.stderr),
+            lines: self.lines.max(other.lines),
         }
     }
 }

@@ -215,6 +215,7 @@ async fn each_part_of_a_chunk_moves_the_position() {
     let begun = Begun {
         stdout: front.len() as u64,
         stderr: 0,
+        lines: 1,
     };
     let middle = at(0).with_begun(begun).unwrap();
 

@@ -317,6 +317,7 @@ impl Lines {
             None => Begun {
                 stdout: self.base + self.bytes.len() as u64,
                 stderr: 0,
+                lines: u64::from(self.count),
             },
         }
     }

@@ -21,16 +21,26 @@ pub(super) fn position_of(place: Place) -> Position {
         guard: place.line,
         mid_line: false,
         ahead: None,
+        begun: None,
     }
 }
 
 /// The place of a position; `None`: it is in no spool.
 pub(super) fn place_of(position: &Position) -> Option<Place> {
     match position {
-        Position::File { offset, guard, .. } => Some(Place {
-            offset: *offset,
-            line: *guard,
-        }),
+        Position::File {
+            offset,
+            guard,
+            begun,
+            ..
+        } => {
+            // Lines of a chunk that a sink owns in part: in a spool each has a place of its own.
+            let begun = begun.unwrap_or_default();
+            Some(Place {
+                offset: begun.stdout.max(begun.stderr).max(*offset),
+                line: guard + begun.lines,
+            })
+        }
         Position::Token { .. } | Position::Live => None,
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::state::{Cursor, Segment, State, Tokens, Work, place_of, position_of};
 use super::*;
-use crate::model::{CursorKey, Ledger};
+use crate::model::{Begun, CursorKey, Ledger, Watcher};
 use crate::queue::Chunk;
 use crate::segment::Place;
 use crate::source::stdin::{Input, StdinConfig};
@@ -186,4 +186,27 @@ fn a_segment_goes_when_the_last_sink_has_settled_it() {
     assert_eq!(state.first_settled(), Some(at(0, 0)));
     state.forget_first(at(0, 0));
     assert_eq!(state.first_settled(), None);
+}
+
+// A sink that merges by time takes chunks in parts, and each has its place.
+#[test]
+fn a_part_of_a_chunk_that_is_settled_is_not_read_again() {
+    let mut state = state(vec![cursor("out", at(40, 4))]);
+    let mut ack = state.hand_on(0, at(40, 4), at(100, 9)).expect("an ack");
+    let begun = Begun {
+        stdout: 61,
+        stderr: 0,
+        lines: 2,
+    };
+
+    let front = ack.fork(begun).settle();
+    drop(ack);
+    let (work, n_lost) = state.work(0, &Watcher::new(|| {}));
+
+    let (_, moved) = front.expect("it moved");
+    assert_eq!(place_of(&moved), Some(at(61, 6)));
+    let Work::Read(span) = work else {
+        panic!("{work:?}");
+    };
+    assert_eq!((span.from, n_lost), (at(61, 6), 0));
 }
