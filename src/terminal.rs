@@ -25,13 +25,13 @@ static WAITING: AtomicBool = AtomicBool::new(false);
 
 /// Writes one line to stderr at once. If that is closed, there is nobody to tell.
 pub fn say(line: &str) {
-    write(format!("{}\n", without_codes(line)).as_bytes());
+    write(&format!("{line}\n"));
 }
 
-/// The line without the numbers that Rust puts behind what the system said: `(os error 2)`.
-fn without_codes(line: &str) -> String {
+/// The text without the numbers that Rust puts behind what the system said: `(os error 2)`.
+pub fn without_codes(text: &str) -> String {
     const BEFORE: &str = " (os error ";
-    let mut parts = line.split(BEFORE);
+    let mut parts = text.split(BEFORE);
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once(')') {
@@ -49,8 +49,13 @@ fn without_codes(line: &str) -> String {
 
 /// Writes a note about a source, `+ orders connected`; on a terminal its sign is coloured.
 pub fn note(line: &str) {
+    say(&noted(line));
+}
+
+/// A note as it is shown.
+pub fn noted(line: &str) -> String {
     if !colored() {
-        return say(line);
+        return line.to_owned();
     }
     let color = match line.as_bytes().first() {
         Some(b'+') => "\x1b[32m",
@@ -59,7 +64,7 @@ pub fn note(line: &str) {
         _ => "",
     };
     let (sign, rest) = line.split_at_checked(1).unwrap_or((line, ""));
-    say(&format!("{color}{sign}{RESET}{DIM}{rest}{RESET}"));
+    format!("{color}{sign}{RESET}{DIM}{rest}{RESET}")
 }
 
 /// Takes away what a terminal shows on the line of the cursor, such as the `^C` that it echoed.
@@ -120,7 +125,7 @@ pub struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write(bytes);
+        write(&String::from_utf8_lossy(bytes));
         Ok(bytes.len())
     }
 
@@ -129,12 +134,13 @@ impl Write for Stderr {
     }
 }
 
-fn write(lines: &[u8]) {
+fn write(lines: &str) {
+    let lines = without_codes(lines);
     let shown = shown();
     if shown.is_empty() {
-        write_all(lines);
+        write_all(lines.as_bytes());
     } else {
-        write_all(&[ERASE.as_bytes(), lines, shown.as_bytes()].concat());
+        write_all(format!("{ERASE}{lines}{shown}").as_bytes());
     }
 }
 

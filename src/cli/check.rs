@@ -48,7 +48,7 @@ pub(super) enum Warnings {
 
 /// Prints every error and warning to stderr, or what was found to be good.
 pub(super) fn check(options: &CheckOptions) -> ExitCode {
-    let stderr = &mut io::stderr().lock();
+    let stderr = &mut crate::terminal::Stderr;
     // If stderr is closed, the exit code is all that can still be said.
     ExitCode::from(report(options, &ProcessEnvironment, stderr).unwrap_or(EXIT_CONFIG))
 }

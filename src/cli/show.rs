@@ -40,7 +40,7 @@ pub(super) struct Watch {
 /// Starts the log on stderr.
 pub(super) fn init_log(output: &OutputArgs) {
     let filter = if output.quiet { "error" } else { "warn" };
-    if let Err(error) = telemetry::init(filter) {
+    if let Err(error) = telemetry::init_notes(filter) {
         say(format_args!("error: log filter: {error}"));
     }
 }
