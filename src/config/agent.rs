@@ -163,6 +163,10 @@ mod tests {
         fn is_root(&self) -> bool {
             self.root
         }
+
+        fn tls(&self, _: &crate::http::Tls) -> Result<(), crate::http::ClientError> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use reqwest::Url;
 
 use super::credentials::{plain_text, sealed, unencrypted};
-use super::cx::Cx;
+use super::cx::{Cx, References};
 use super::references::{From, Text};
 use super::table::Table;
 use super::value::Value;
@@ -139,5 +139,14 @@ pub(super) fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
         _ => {}
     }
     table.finish(cx);
+    let has_files = tls.ca.is_some() || tls.cert.is_some();
+    // A client cannot be made without them, and the one that the agent makes comes too late to say so.
+    if has_files
+        && cx.references == References::Resolve
+        && let Err(error) = cx.environment.tls(&tls)
+    {
+        cx.error(value.span(), error.to_string())
+            .label("is it there, in PEM, and may logweir read it?");
+    }
     Some(tls)
 }

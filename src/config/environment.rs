@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::http::{ClientError, Tls};
+
 /// A referenced file is a token, a password or a name: anything longer is a mistake.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -33,6 +35,12 @@ pub trait Environment {
 
     /// True if the process runs as root.
     fn is_root(&self) -> bool;
+
+    /// Reads certificates and keys.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are none.
+    fn tls(&self, tls: &Tls) -> Result<(), ClientError>;
 }
 
 /// The environment of this process.
@@ -40,6 +48,10 @@ pub trait Environment {
 pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
+    fn tls(&self, tls: &Tls) -> Result<(), ClientError> {
+        tls.read()
+    }
+
     fn var(&self, name: &str) -> Result<String, VarError> {
         std::env::var(name)
     }

@@ -24,6 +24,16 @@ pub struct Tls {
     pub verify: Verify,
 }
 
+impl Tls {
+    /// Reads the files, as each client does that is made with them.
+    ///
+    /// # Errors
+    /// [`ClientError`] where one cannot be read, or is not what it should be.
+    pub fn read(&self) -> Result<(), ClientError> {
+        tls_config(self).map(|_| ())
+    }
+}
+
 /// Whether the other side's certificate is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {

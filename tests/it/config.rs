@@ -140,3 +140,19 @@ fn a_good_configuration_passes() {
 
     ended.failed(0, &[]);
 }
+
+// Scenario: a collector's `tls.ca` is not there. Bug: `check` passed it, and `run` refused to start; a
+// source's was found out when it was first read, and the source ended. Fix: the files are read with the
+// configuration, and a missing one is shown at its place.
+#[test]
+fn a_certificate_that_is_not_there_is_shown_at_its_place() {
+    let toml = "[source]\na = \"{dir}/a.log\"\n\n[sink.web]\nurl = \"https://127.0.0.1\"\n\
+                tls = { ca = \"{dir}/ca.pem\" }\n";
+
+    let ended = check(toml);
+
+    ended.failed(
+        78,
+        &["tls.ca", "ca.pem", "agent.toml:6:7", "may logweir read it?"],
+    );
+}

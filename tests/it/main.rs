@@ -6,6 +6,7 @@
     reason = "all of this is a test, also what has no #[test] on it"
 )]
 
+mod agreement;
 mod cli;
 mod config;
 mod crash;

@@ -56,6 +56,10 @@ impl Environment for Scripted {
     fn is_root(&self) -> bool {
         false
     }
+
+    fn tls(&self, _: &crate::http::Tls) -> Result<(), crate::http::ClientError> {
+        Ok(())
+    }
 }
 
 const OPTIONS: LoadOptions = LoadOptions {
@@ -179,6 +183,10 @@ fn placeholders_need_no_environment() {
         }
         fn is_root(&self) -> bool {
             false
+        }
+
+        fn tls(&self, _: &crate::http::Tls) -> Result<(), crate::http::ClientError> {
+            Ok(())
         }
     }
     let options = LoadOptions {

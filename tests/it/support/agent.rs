@@ -207,11 +207,18 @@ impl Agent {
     #[track_caller]
     pub(crate) fn wait_listening(&self) {
         within("logweir to listen to signals", PATIENCE, || {
-            let status = self.proc("status");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            let caught = u64::from_str_radix(caught?.trim(), 16).expect("a mask");
-            (caught & (1 << (Signal::TERM.as_raw() - 1)) != 0).then_some(())
+            self.is_listening().then_some(())
         });
+    }
+
+    /// True where SIGTERM makes it end in good order: a service has started then.
+    pub(crate) fn is_listening(&self) -> bool {
+        let status = self.proc("status");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.is_some_and(|caught| {
+            let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
+            caught & (1 << (Signal::TERM.as_raw() - 1)) != 0
+        })
     }
 
     /// Sends a signal.
