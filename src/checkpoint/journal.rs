@@ -122,6 +122,7 @@ struct StoredCursor {
     #[serde(default)]
     mid_line: bool,
     ahead: Option<Ahead>,
+    begun: Option<Begun>,
     cursor: Option<String>,
     skip: Option<u32>,
 }
@@ -136,6 +137,7 @@ impl TryFrom<StoredCursor> for CursorRecord {
                 guard,
                 mid_line: stored.mid_line,
                 ahead: stored.ahead,
+                begun: stored.begun,
             },
             (_, _, Some(cursor), Some(skip)) => Place::Token { cursor, skip },
             _ => return Err("a cursor stands nowhere"),
