@@ -11,6 +11,7 @@ mod reconcile;
 mod sleep;
 mod sweep;
 mod take_in;
+mod troubles;
 mod upkeep;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -476,31 +477,5 @@ impl FileSource {
             Err(_) => {}
         }
         Ok(())
-    }
-
-    /// Says a trouble with a path once.
-    fn trouble(&mut self, path: &Path, what: &str) {
-        let text = format!("{}: {what}", path.display());
-        if self.troubles.get(path) == Some(&text) {
-            return;
-        }
-        // Those of the first look are reported together.
-        if self.looked {
-            warn!(source = %self.common.name, "cannot read {text}");
-        }
-        self.troubles.insert(path.to_owned(), text);
-    }
-
-    /// Counts what only a person can end.
-    fn note_refusal(&self, error: &std::io::Error) {
-        if error.kind() == std::io::ErrorKind::PermissionDenied {
-            self.cx.counters.refused.add(1);
-        }
-    }
-
-    fn relief(&mut self, path: &Path) {
-        if self.troubles.remove(path).is_some() && self.looked {
-            info!(source = %self.common.name, path = %path.display(), "can be read now");
-        }
     }
 }
