@@ -4,6 +4,7 @@
 //! an append is under way); the journal is fsynced at most once a second, after the outputs that it
 //! covers. It knows nothing of files' contents or of collectors.
 
+mod cursor;
 mod journal;
 mod load;
 mod open_error;

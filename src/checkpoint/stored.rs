@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::journal::{Ahead, Begun, CursorRecord, Place};
+use super::cursor::{Ahead, Begun, CursorRecord, Place};
 use crate::model::{self, CursorKey, Position, StdStream, StreamKey};
 
 /// The stored form of a cursor; `None` for a live stream, which has nothing to store.
