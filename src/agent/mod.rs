@@ -31,7 +31,7 @@ use crate::sink::http::HttpSink;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::{self, Denials, Outlet, SourceConfig, SourceContext, SourceError};
-use crate::telemetry::{SinkCounters, SourceCounters};
+use crate::telemetry::SinkCounters;
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +70,6 @@ struct Agent {
     attempts: Attempts,
     /// Sources that will never go on.
     failed: usize,
-    source_counters: Vec<Arc<SourceCounters>>,
-    sink_counters: Vec<Arc<SinkCounters>>,
 }
 
 /// Runs until every source has ended, a sink fails for good, or `stop` completes; then drains.
@@ -102,8 +100,6 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
         sources: JoinSet::new(),
         attempts: FuturesUnordered::new(),
         failed: 0,
-        source_counters: Vec::new(),
-        sink_counters: Vec::new(),
     };
     if told_to_stop {
         return Ok(agent.report(Ended::Stopped));
@@ -206,8 +202,7 @@ impl Agent {
         /// first, and every five seconds at last.
         const LOCAL_BASE: Duration = Duration::from_millis(500);
         const LOCAL_MAX: Duration = Duration::from_secs(5);
-        let counters = Arc::<SinkCounters>::default();
-        self.sink_counters.push(Arc::clone(&counters));
+        let counters = self.plan.metrics.of_sink(&sink.name);
         // A file's batch is one write with one intent: it is never delivered in parts.
         let mut flow = Flow {
             limits: sink.batch,
@@ -246,8 +241,7 @@ impl Agent {
                 .values()
                 .filter(|(_, sink)| sink.from.contains(&config.name));
             let outlets = fed.map(|(queue, sink)| outlet(queue, sink)).collect();
-            let counters = Arc::<SourceCounters>::default();
-            self.source_counters.push(Arc::clone(&counters));
+            let counters = self.plan.metrics.of_source(&config.name);
             let (first_attempt, attempt) = oneshot::channel();
             self.attempts.push(attempt);
             let cx = SourceContext {
@@ -284,7 +278,8 @@ impl Agent {
     async fn supervise(&mut self, stop: impl Future<Output = ()>) -> Ended {
         let mut stop = std::pin::pin!(stop);
         let mut failed = Vec::new();
-        let mut attempts = self.attempts.len();
+        let n_sources = self.attempts.len();
+        let mut attempts = n_sources;
         loop {
             tokio::select! {
                 biased;
@@ -301,7 +296,7 @@ impl Agent {
                     let is_final = trouble.is_some() && self.plan.inputs == Inputs::Finite;
                     self.failed += usize::from(is_final);
                     failed.extend(trouble);
-                    let none = failed.len() == self.source_counters.len();
+                    let none = failed.len() == n_sources;
                     if none && self.plan.first_attempts == FirstAttempts::MustSucceed {
                         return Ended::NoSource(failed);
                     }
@@ -366,11 +361,13 @@ impl Agent {
     }
 
     fn report(&self, ended: Ended) -> Report {
-        let sum = |of: fn(&SinkCounters) -> u64| self.sink_counters.iter().map(|it| of(it)).sum();
-        let sources = self.source_counters.iter();
+        let (sinks, sources) = (self.plan.metrics.sinks(), self.plan.metrics.sources());
+        let sum = |of: fn(&SinkCounters) -> u64| sinks.iter().map(|(_, it)| of(it)).sum();
+        let n_sources = sources.len();
+        let sources = sources.iter().map(|(_, counters)| counters);
         Report {
             ended,
-            sources: self.source_counters.len(),
+            sources: n_sources,
             failed: self.failed,
             refused: sources.clone().filter(|it| it.refused.get() > 0).count(),
             lines: sum(|it| it.lines.get()),

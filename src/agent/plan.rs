@@ -7,6 +7,7 @@ use crate::notes::Notes;
 use crate::sink::SinkConfig;
 use crate::sink::file::Reopen;
 use crate::source::SourceConfig;
+use crate::telemetry::Metrics;
 
 /// What the agent runs.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Plan {
     pub notes: Notes,
     /// Asks for outputs to be opened anew.
     pub reopen: Reopen,
+    /// Where everything that is counted can be looked up.
+    pub metrics: Metrics,
 }
 
 /// What it means that every source failed its first attempt.

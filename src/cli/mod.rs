@@ -63,7 +63,8 @@ enum Command {
     ///
     /// What was delivered is remembered in the state directory, so that after a restart or a crash it
     /// goes on there. SIGTERM and Ctrl-C deliver what is in flight and end; a second one ends at once.
-    /// SIGHUP and SIGUSR1 open output files anew, as logrotate wants it.
+    /// SIGHUP and SIGUSR1 open output files anew, as logrotate wants it. SIGUSR2 says in the log what
+    /// every source, every service of a health source and every sink did so far.
     ///
     /// Exit codes: 0 good; 74 no sink can go on; 78 bad configuration, or a state directory that cannot
     /// be used; 130 ended at once.

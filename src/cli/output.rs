@@ -15,6 +15,7 @@ use crate::sink::file::Reopen;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::file::Label;
 use crate::source::{SourceConfig, SourceKind};
+use crate::telemetry::Metrics;
 
 /// Bytes in flight, and bytes written at once.
 const MEMORY_BYTES: usize = 8 << 20;
@@ -139,6 +140,7 @@ impl OutputArgs {
                 Notes::terminal()
             },
             reopen: Reopen::default(),
+            metrics: Metrics::default(),
         }
     }
 

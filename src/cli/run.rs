@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use tracing::{error, info};
 
-use super::signals::{OnHangup, Signals};
+use super::signals::{OnHangup, Service, Signals};
 use super::{ConfigArgs, Exit, host, runtime, say, stderr_color};
 use crate::agent::{self, Ended, FirstAttempts, Inputs, Plan, Report};
 use crate::config::{Config, ConfigInput, LoadOptions, ProcessEnvironment, References, load};
 use crate::notes::Notes;
 use crate::sink::file::Reopen;
 use crate::sink::{SinkConfig, SinkKind};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 
 const EXAMPLES: &str = "Examples:
   logweir run                              what /etc/logweir says
@@ -105,7 +105,12 @@ fn print_instead(sink: &mut SinkConfig) {
 
 async fn serve(config: Config, state: Option<PathBuf>) -> Exit {
     let reopen = Reopen::default();
-    let mut signals = match Signals::new(OnHangup::Reopens(reopen.clone())) {
+    let metrics = Metrics::default();
+    let service = Service {
+        reopen: reopen.clone(),
+        metrics: metrics.clone(),
+    };
+    let mut signals = match Signals::new(OnHangup::GoesOn(service)) {
         Ok(signals) => signals,
         Err(error) => {
             error!(%error, "cannot take signals over");
@@ -129,6 +134,7 @@ async fn serve(config: Config, state: Option<PathBuf>) -> Exit {
         cursor_file: None,
         notes: Notes::log(),
         reopen,
+        metrics,
     };
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async move {

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 use crate::sink::file::Reopen;
+use crate::telemetry::Metrics;
 
 /// Waits for the signals that end a command.
 #[derive(Debug)]
@@ -14,8 +15,9 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
-    /// Taken over by a service only: elsewhere it ends the process.
+    /// Taken over by a service only: elsewhere they end the process.
     user1: Option<Signal>,
+    user2: Option<Signal>,
     on_hangup: OnHangup,
     /// The exit code that the first signal asked for; 0 until then.
     asked: Arc<AtomicU8>,
@@ -27,7 +29,16 @@ pub(super) enum OnHangup {
     /// The terminal is gone: the end.
     Ends,
     /// A service goes on, and opens its outputs anew, as it does for SIGUSR1.
-    Reopens(Reopen),
+    GoesOn(Service),
+}
+
+/// What a service can be asked for by signals.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    /// SIGHUP and SIGUSR1: outputs are opened anew.
+    pub(super) reopen: Reopen,
+    /// SIGUSR2: the log says where everything stands.
+    pub(super) metrics: Metrics,
 }
 
 impl Signals {
@@ -36,12 +47,16 @@ impl Signals {
     /// # Errors
     /// The system refuses a handler.
     pub(super) fn new(on_hangup: OnHangup) -> std::io::Result<Self> {
-        let user1 = match &on_hangup {
-            OnHangup::Ends => None,
-            OnHangup::Reopens(_) => Some(signal(SignalKind::user_defined1())?),
+        let (user1, user2) = match &on_hangup {
+            OnHangup::Ends => (None, None),
+            OnHangup::GoesOn(_) => (
+                Some(signal(SignalKind::user_defined1())?),
+                Some(signal(SignalKind::user_defined2())?),
+            ),
         };
         Ok(Self {
             user1,
+            user2,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
@@ -63,10 +78,13 @@ impl Signals {
                 _ = self.terminate.recv() => break Exit::Terminated,
                 _ = self.hangup.recv() => match &self.on_hangup {
                     OnHangup::Ends => break Exit::Ok,
-                    OnHangup::Reopens(reopen) => reopen.ask(),
+                    OnHangup::GoesOn(service) => service.reopen.ask(),
                 },
-                () = received(&mut self.user1) => if let OnHangup::Reopens(reopen) = &self.on_hangup {
-                    reopen.ask();
+                () = received(&mut self.user1) => if let OnHangup::GoesOn(service) = &self.on_hangup {
+                    service.reopen.ask();
+                },
+                () = received(&mut self.user2) => if let OnHangup::GoesOn(service) = &self.on_hangup {
+                    service.metrics.tell();
                 },
             }
         };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::HealthConfig;
 use super::certificate::not_after;
 use crate::http::{Ask, Endpoint, describe_status, root_cause};
+use crate::telemetry::FailureKind;
 
 /// So much of a body is read: for the match, and so that the connection can be used again.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -17,12 +18,29 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// How a service is.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    pub(super) is_healthy: bool,
+    /// What is wrong; `None`: it is well.
+    pub(super) failure: Option<Failure>,
     /// Until the head of the answer was there.
     pub(super) took: Duration,
     status: Option<u16>,
-    error: Option<String>,
     tls_days: Option<i64>,
+}
+
+/// What is wrong with a service.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) kind: FailureKind,
+    /// For a person.
+    cause: String,
+}
+
+impl Failure {
+    fn new(kind: FailureKind, cause: impl Into<String>) -> Self {
+        Self {
+            kind,
+            cause: cause.into(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -36,16 +54,20 @@ struct Line<'a> {
 }
 
 impl Outcome {
+    pub(super) fn is_healthy(&self) -> bool {
+        self.failure.is_none()
+    }
+
     /// The outcome as one JSON object.
     pub(super) fn line(&self, url: &str) -> String {
         // To a tenth of a millisecond.
         let tenths = (self.took.as_secs_f64() * 10_000.0).round();
         let line = Line {
             url,
-            healthy: self.is_healthy,
+            healthy: self.is_healthy(),
             status: self.status,
             latency_ms: tenths / 10.0,
-            error: self.error.as_deref(),
+            error: self.failure.as_ref().map(|it| it.cause.as_str()),
             tls_days: self.tls_days,
         };
         serde_json::to_string(&line).expect("texts and numbers can be JSON")
@@ -56,20 +78,21 @@ impl Outcome {
 pub(super) async fn check(endpoint: &Endpoint, url: &Url, config: &HealthConfig) -> Outcome {
     let begun = Instant::now();
     let mut outcome = Outcome {
-        is_healthy: false,
+        failure: None,
         took: Duration::ZERO,
         status: None,
-        error: None,
         tls_days: None,
     };
     let judging = judge(endpoint, url, config, &mut outcome, begun);
     let judged = tokio::time::timeout(config.timeout, judging).await;
-    let judged = judged.unwrap_or_else(|_| Err(format!("no answer within {:?}", config.timeout)));
+    let judged = judged.unwrap_or_else(|_| {
+        let cause = format!("no answer within {:?}", config.timeout);
+        Err(Failure::new(FailureKind::Late, cause))
+    });
     if outcome.took.is_zero() {
         outcome.took = begun.elapsed();
     }
-    outcome.is_healthy = judged.is_ok();
-    outcome.error = judged.err();
+    outcome.failure = judged.err();
     outcome
 }
 
@@ -80,33 +103,37 @@ async fn judge(
     config: &HealthConfig,
     outcome: &mut Outcome,
     begun: Instant,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let ask = Ask {
         method: config.method.clone(),
         ..Ask::get(url.clone())
     };
     let sent = endpoint.send_once(url, &ask).await;
-    let response = sent.map_err(|trouble| trouble.cause().to_owned())?;
+    let response =
+        sent.map_err(|trouble| Failure::new(FailureKind::Unreachable, trouble.cause()))?;
     outcome.took = begun.elapsed();
     let status = response.status().as_u16();
     outcome.status = Some(status);
     outcome.tls_days = tls_days(&response);
     let body = beginning(response).await?;
     if !config.expect.iter().any(|range| range.contains(&status)) {
-        return Err(describe_status(status, ""));
+        let cause = describe_status(status, "");
+        return Err(Failure::new(FailureKind::Status, cause));
     }
     if let Some(pattern) = &config.body_match
         && !pattern.is_match(&body)
     {
-        return Err("the body does not match body_match".to_owned());
+        let cause = "the body does not match body_match";
+        return Err(Failure::new(FailureKind::Body, cause));
     }
     Ok(())
 }
 
 /// The beginning of a body.
-async fn beginning(mut response: Response) -> Result<Vec<u8>, String> {
+async fn beginning(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let torn = |error| Failure::new(FailureKind::Unreachable, root_cause(&error));
     let mut body = Vec::new();
-    while let Some(bytes) = response.chunk().await.map_err(|it| root_cause(&it))? {
+    while let Some(bytes) = response.chunk().await.map_err(torn)? {
         body.extend_from_slice(&bytes);
         if body.len() > BODY_BYTES_MAX {
             body.truncate(BODY_BYTES_MAX);

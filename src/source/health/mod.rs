@@ -9,6 +9,7 @@ mod check;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -155,9 +156,9 @@ fn prepare(config: HealthConfig, cx: &SourceContext) -> Result<(Shared, Vec<Targ
     let endpoint = Endpoint::new(urls.clone(), &config.network, config.concurrency)?;
     let urls = urls.map(parsed_url).collect::<Result<Vec<_>, _>>()?;
     let n_urls = u32::try_from(urls.len()).unwrap_or(u32::MAX).max(1);
-    let counters: Vec<Arc<TargetCounters>> = urls
-        .iter()
-        .map(|url| Arc::new(TargetCounters::named(shown_url(url.as_str()))))
+    let names = target_names(&urls).into_iter();
+    let counters: Vec<_> = names
+        .map(|name| Arc::new(TargetCounters::named(name)))
         .collect();
     // They are set once: a source is run once.
     let _ = cx.counters.targets.set(counters.clone());
@@ -215,9 +216,10 @@ impl Target {
                 () = stop.cancelled() => return,
                 outcome = self.check(shared, due) => outcome,
             };
-            self.counters.note(outcome.is_healthy, outcome.took);
-            let is_change = was_healthy != Some(outcome.is_healthy);
-            was_healthy = Some(outcome.is_healthy);
+            let failure = outcome.failure.as_ref().map(|it| it.kind);
+            self.counters.note(failure, outcome.took);
+            let is_change = was_healthy != Some(outcome.is_healthy());
+            was_healthy = Some(outcome.is_healthy());
             if is_change || shared.config.emit == Emit::All {
                 tokio::select! {
                     biased;
@@ -236,6 +238,24 @@ impl Target {
         let _asking = shared.checks.acquire().await.expect("it is never closed");
         check(&shared.endpoint, &self.url, &shared.config).await
     }
+}
+
+/// What services are called where they are counted: `host:port/path`. Those that differ in what is not
+/// shown are numbered.
+fn target_names(urls: &[Url]) -> Vec<String> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let name = |url: &Url| {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let name = format!("{host}:{port}{}", url.path());
+        let count = counts.entry(name.clone()).or_default();
+        *count += 1;
+        match *count {
+            1 => name,
+            n => format!("{name}#{n}"),
+        }
+    };
+    urls.iter().map(name).collect()
 }
 
 /// The next time of a grid after `now`.

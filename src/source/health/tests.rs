@@ -8,6 +8,7 @@ use super::*;
 use crate::checkpoint::Checkpoints;
 use crate::source::SourceKind;
 use crate::source::testing::{Seen, accept, beside, listen, source, within, write};
+use crate::telemetry::FailureKind;
 
 fn checked(config: HealthConfig) -> (impl Future<Output = Result<(), SourceError>>, Seen) {
     let kind = SourceKind::Health(Box::new(config));
@@ -69,8 +70,10 @@ async fn a_line_comes_first_and_with_each_change() {
     })
     .await;
     let targets = seen.counters.targets.get().unwrap();
-    assert_eq!(targets[0].name(), format!("http://{address}/health"));
-    assert_eq!((targets[0].checks.get(), targets[0].failures.get()), (6, 2));
+    assert_eq!(targets[0].name(), format!("{address}/health"));
+    assert_eq!((targets[0].checks.get(), targets[0].failures()), (6, 2));
+    assert_eq!(targets[0].failures_of(FailureKind::Status), 2);
+    assert_eq!(targets[0].is_healthy(), Some(true));
     assert_eq!(seen.first_attempt.await, Ok(Ok(())));
 }
 
@@ -98,7 +101,7 @@ async fn an_idle_connection_that_the_server_closes_is_no_failure() {
     })
     .await;
     let targets = seen.counters.targets.get().unwrap();
-    assert_eq!(targets[0].failures.get(), 0);
+    assert_eq!(targets[0].failures(), 0);
 }
 
 #[tokio::test]
@@ -154,6 +157,27 @@ async fn a_service_that_hangs_or_refuses_is_said_and_harms_no_other() {
         );
     })
     .await;
+}
+
+#[test]
+fn services_are_called_by_what_is_no_secret_of_their_urls() {
+    let urls = [
+        "https://u:p@a.internal/health?key=s3cret",
+        "http://a.internal/health",
+        "http://a.internal/health?key=other#x",
+        "http://[::1]:8080",
+    ];
+    let urls: Vec<Url> = urls.iter().map(|it| Url::parse(it).unwrap()).collect();
+
+    let names = target_names(&urls);
+
+    let expected = [
+        "a.internal:443/health",
+        "a.internal:80/health",
+        "a.internal:80/health#2",
+        "[::1]:8080/",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod api;
 mod demo;
 mod denied;
+mod health;
 mod hostile;
 mod many;
 pub(crate) mod peer;

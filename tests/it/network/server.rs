@@ -25,10 +25,20 @@ impl Server {
     pub(super) fn stream(
         write: impl Fn(&mut TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
     ) -> Self {
+        Self::stream_of("200 OK", write)
+    }
+
+    /// The same with another status than 200.
+    pub(super) fn stream_of(
+        status: &'static str,
+        write: impl Fn(&mut TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
+    ) -> Self {
         Self::start(move |mut socket| {
             socket.set_nodelay(true).expect("sets an option");
             read_head(&socket);
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+            );
             // An `Err` is a reader that has gone.
             let _ = socket
                 .write_all(head.as_bytes())

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio_tungstenite::tungstenite;
@@ -20,13 +21,27 @@ pub(crate) fn server(
     dir: &Dir,
     answer: impl Fn(Tls) + Clone + Send + 'static,
 ) -> (Server, PathBuf) {
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("makes parameters");
+    server_with(dir, &params, answer)
+}
+
+/// The same with a certificate of one's own making.
+pub(super) fn server_with(
+    dir: &Dir,
+    params: &CertificateParams,
+    answer: impl Fn(Tls) + Clone + Send + 'static,
+) -> (Server, PathBuf) {
+    let leaf = params;
     let mut params = CertificateParams::new(Vec::new()).expect("makes parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Of several CAs with one name, any could have signed.
+    static CAS: AtomicU32 = AtomicU32::new(0);
+    let name = format!("CA {}", CAS.fetch_add(1, Ordering::Relaxed));
+    params.distinguished_name.push(DnType::CommonName, name);
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("makes a key"))
         .expect("makes a CA");
     let key = KeyPair::generate().expect("makes a key");
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("makes parameters");
-    let cert = params.signed_by(&key, &ca).expect("signs");
+    let cert = leaf.signed_by(&key, &ca).expect("signs");
     dir.write("ca.pem", ca.pem());
 
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));

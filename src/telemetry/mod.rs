@@ -1,9 +1,8 @@
 //! What logweir says about itself: the log on stderr, and counters with unit and meaning.
 
+mod metrics;
+
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -12,116 +11,9 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+pub use metrics::{Counter, FailureKind, Metrics, SinkCounters, SourceCounters, TargetCounters};
+
 use crate::terminal;
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// The sum so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// How one service was when it was last asked, and how often it was.
-#[derive(Debug, Default)]
-pub struct TargetCounters {
-    /// The URL without what may be secret in it.
-    name: String,
-    /// Times that it was asked.
-    pub checks: Counter,
-    /// Times that it was not well.
-    pub failures: Counter,
-    is_healthy: AtomicBool,
-    latency_us: AtomicU64,
-}
-
-impl TargetCounters {
-    /// Nothing is known yet of the service of this name.
-    pub fn named(name: String) -> Self {
-        Self {
-            name,
-            ..Self::default()
-        }
-    }
-
-    /// Notes a check, and how long the answer took.
-    pub fn note(&self, is_healthy: bool, took: Duration) {
-        self.checks.add(1);
-        self.failures.add(u64::from(!is_healthy));
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.latency_us.store(us, Ordering::Relaxed);
-        self.is_healthy.store(is_healthy, Ordering::Relaxed);
-    }
-
-    /// Which service it is.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// True where the last check found it well.
-    pub fn is_healthy(&self) -> bool {
-        self.is_healthy.load(Ordering::Relaxed)
-    }
-
-    /// Microseconds until the last answer.
-    pub fn latency_us(&self) -> u64 {
-        self.latency_us.load(Ordering::Relaxed)
-    }
-}
-
-/// What one source did.
-#[derive(Debug, Default)]
-pub struct SourceCounters {
-    /// Lines pushed into queues, counted once per sink.
-    pub lines: Counter,
-    /// Bytes of those lines.
-    pub bytes: Counter,
-    /// Lines cut at `max_line`.
-    pub truncated: Counter,
-    /// Records dropped by `include` and `exclude`.
-    pub filtered: Counter,
-    /// Lines that were not in the format that `parse` names: they were passed on as they were.
-    pub unparsed: Counter,
-    /// Attempts that were denied: only other credentials or permissions help.
-    pub refused: Counter,
-    /// Connections made again after they had ended.
-    pub reconnects: Counter,
-    /// Lines that a server sent again and that were passed over.
-    pub duplicates: Counter,
-    /// Messages and lines that were given up: too large, or torn by the end of a connection.
-    pub dropped: Counter,
-    /// Microseconds in which nothing was read because a sink had no room: back-pressure.
-    pub stalled_us: Counter,
-    /// Of a health source, each service by itself.
-    pub targets: OnceLock<Vec<Arc<TargetCounters>>>,
-    /// Bytes that were given up: unread when their file was truncated or deleted.
-    pub lost_bytes: Counter,
-}
-
-/// What one sink did.
-#[derive(Debug, Default)]
-pub struct SinkCounters {
-    /// Lines that the sink owns.
-    pub lines: Counter,
-    /// Bytes of those lines, before encoding.
-    pub bytes: Counter,
-    /// Attempts to deliver a body.
-    pub requests: Counter,
-    /// Attempts after the first.
-    pub retries: Counter,
-    /// Lines refused for good: they are in the dead-letter file.
-    pub rejected: Counter,
-    /// Lines cut at the sink's own `max_line`.
-    pub truncated: Counter,
-}
 
 /// Sends the log to stderr; `filter` is a `tracing` filter such as `info`.
 ///
@@ -224,7 +116,7 @@ impl fmt::Display for Said {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use tracing_subscriber::fmt::MakeWriter;
 
