@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -33,7 +33,8 @@ pub(crate) fn python(test: &str) -> Option<&'static str> {
 pub(crate) fn node(test: &str) -> Option<&'static str> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
-        let program = "require('ws'); console.log(process.execPath)";
+        let program = "require('ws'); require.resolve('wscat/package.json'); \
+                       console.log(process.execPath)";
         let output = Command::new("node").args(["-e", program]).output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
@@ -131,6 +132,24 @@ impl Peer {
             (logged(dir, "ready").len() > before).then_some(())
         });
         peer
+    }
+
+    /// A server that a person would type into, `wscat --listen`, and its keyboard. It does not say when
+    /// it listens; what it is sent goes to `screen` in `dir`.
+    #[track_caller]
+    pub(crate) fn wscat(node: &str, port: &Port, dir: &Dir) -> (Self, ChildStdin) {
+        let screen = std::fs::File::create(dir.path("screen")).expect("makes a file");
+        let program = "require(require.resolve('wscat/package.json').replace('package.json', \
+                       'bin/wscat'))";
+        let mut child = Command::new(node)
+            .args(["-e", program, "wscat", "--no-color", "--listen"])
+            .arg(port.number().to_string())
+            .stdin(Stdio::piped())
+            .stdout(screen)
+            .spawn()
+            .expect("starts a server");
+        let keyboard = child.stdin.take().expect("it is piped");
+        (Self(child), keyboard)
     }
 
     /// `kill -9`, and waits until it is gone.

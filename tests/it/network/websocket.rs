@@ -1,6 +1,7 @@
 //! Messages of every shape from Python's `websockets` and Node's `ws`, which are killed at random.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use super::peer::{Peer, Port, node, python};
 use super::{logged, records};
@@ -93,4 +94,106 @@ fn every_message_arrives([program, script, mode]: [&str; 3], port: Port) {
     let offered = logged(&dir, "extensions");
     assert!(offered.iter().all(|it| it == "-"), "{offered:?}");
     eprintln!("{} messages in {ROUNDS} connections", arrived.len());
+}
+
+/// The messages that arrived, as texts.
+fn messages(dir: &Dir) -> Vec<String> {
+    let records = records(&dir.read("out.log"));
+    let all = records.iter();
+    all.map(|it| it["_msg"].as_str().expect("a line").to_owned())
+        .collect()
+}
+
+#[test]
+fn pings_are_answered_between_fragments_and_ends_are_told_apart() {
+    let Some(python) = python("ends of websockets") else {
+        return;
+    };
+    let (dir, port) = (Dir::new(), Port::new());
+    let config = dir.config(&format!(
+        r#"
+        [source.feed]
+        url = "ws://127.0.0.1:{}/feed"
+
+        [sink]
+        archive = "{{dir}}/out.log"
+        "#,
+        port.number()
+    ));
+    let _peer = Peer::start(python, "closing.py", &port, &dir, &[]);
+
+    let agent = Logweir::run(&dir, &config).start();
+    agent.wait_said(&[
+        "closed 1001 (tea)",
+        "(max_message); the connection was given up",
+        "closed 1012 (service restart)",
+        "closed 4000 (enough)",
+        "closed 1008 (no more)",
+    ]);
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let messages = messages(&dir);
+    let expected: Vec<String> = ["text 0", &"x".repeat(1 << 20)]
+        .into_iter()
+        .map(str::to_owned)
+        .chain((1..=4).map(|n| format!("text {n}")))
+        .collect();
+    assert!(messages == expected, "{} messages", messages.len());
+    assert_eq!(logged(&dir, "pong"), vec!["0"; 16]);
+    // What was closed is closed in good order; what was given up is not.
+    assert_eq!(
+        logged(&dir, "closed"),
+        ["0 1001", "1 1006", "2 1012", "3 4000", "4 1008"]
+    );
+    assert!(ended.stderr.contains("dropped=1 "), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_typed_into_wscat_arrives_and_what_is_sent_is_seen_there() {
+    let Some(node) = node("wscat") else {
+        return;
+    };
+    let (dir, port) = (Dir::new(), Port::new().released());
+    let config = dir.config(&format!(
+        r#"
+        [source.typed]
+        url = "ws://127.0.0.1:{}/"
+        send = ['{SUBSCRIBE}']
+
+        [sink]
+        archive = "{{dir}}/out.log"
+        "#,
+        port.number()
+    ));
+    let (peer, mut keyboard) = Peer::wscat(node, &port, &dir);
+    let agent = Logweir::run(&dir, &config).start();
+    let screen = || String::from_utf8(dir.read("screen")).expect("text");
+    within("what logweir says first", PATIENCE, || {
+        screen().contains(SUBSCRIBE).then_some(())
+    });
+
+    let typed: Vec<String> = (0..200).map(|n| format!("typed ✓ {n}")).collect();
+    writeln!(keyboard, "{}", typed.join("\n")).expect("types");
+    within("what was typed", PATIENCE, || {
+        (messages(&dir).len() >= typed.len()).then_some(())
+    });
+    assert_eq!(messages(&dir), typed);
+
+    // Whoever types goes, and another one comes.
+    drop(keyboard);
+    drop(peer);
+    let (_peer, mut keyboard) = Peer::wscat(node, &port, &dir);
+    within("another connection", PATIENCE, || {
+        screen().contains(SUBSCRIBE).then_some(())
+    });
+    writeln!(keyboard, "the last one").expect("types");
+    within("the last line", PATIENCE, || {
+        let messages = messages(&dir);
+        (messages.last().map(String::as_str) == Some("the last one")).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(messages(&dir).len(), typed.len() + 1);
 }
