@@ -1,5 +1,6 @@
 //! Sources that hang, flood, send garbage and refuse do not delay another one.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -56,20 +57,43 @@ fn hang() -> Server {
     Server::start(|_socket| pass(6 * PATIENCE))
 }
 
+/// Begins an answer and does not go on.
+fn hang_in_body() -> Server {
+    Server::stream(|socket| {
+        socket.write_all(b"[{\"id\": 1}, {\"id\"")?;
+        pass(6 * PATIENCE);
+        Ok(())
+    })
+}
+
+/// Accepts a WebSocket, and says and hears nothing.
+fn hang_as_websocket() -> Server {
+    Server::start(|socket| {
+        let _socket = tokio_tungstenite::tungstenite::accept(socket);
+        pass(6 * PATIENCE);
+    })
+}
+
 /// The delays of the clock's lines, the shortest first, while `others` are read too.
 #[track_caller]
 fn delays(others: &[String]) -> Vec<Duration> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = Dir::new();
     let clock = clock().url("clock=http", "/");
-    // grep, for this program without optimization would be what is slow.
-    let script = r#""$@" | exec timeout 25 grep --line-buffered '"_source":"clock"'"#;
     let args = [
         &["tail", "-q", "-o", "json", "--order", "off", &clock],
         &others.iter().map(String::as_str).collect::<Vec<_>>()[..],
     ]
     .concat();
-    let shell = Logweir::shell(&dir, script, args);
+    delays_of(&dir, args)
+}
+
+/// The delays of the lines of a source called clock that `logweir ARGS…` prints.
+#[track_caller]
+fn delays_of<A: AsRef<OsStr>>(dir: &Dir, args: impl IntoIterator<Item = A>) -> Vec<Duration> {
+    // grep, for this program without optimization would be what is slow.
+    let script = r#""$@" | exec timeout 25 grep --line-buffered '"_source":"clock"'"#;
+    let shell = Logweir::shell(dir, script, args);
     let mut agent = shell.stdout(Stdio::piped()).start();
     let mut pipe = BufReader::new(agent.pipe()).lines();
     let mut delays: Vec<Duration> = (0..LINES)
@@ -108,6 +132,59 @@ fn sources_in_trouble_do_not_delay_another() {
     ];
 
     judge("trouble", &delays(&others));
+}
+
+// Ten of each kind, and within a kind every way to hang: before an answer, in the middle of one, and after
+// the upgrade to a WebSocket.
+#[test]
+fn fifty_that_hang_do_not_delay_another() {
+    const OF_EACH: usize = 10;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = Dir::new();
+    let (clock, silent, begun, upgraded) = (clock(), hang(), hang_in_body(), hang_as_websocket());
+    let urls = |scheme: &str, servers: [&Server; 2]| -> Vec<String> {
+        let paths = (0..OF_EACH).map(|n| (n, format!("/{n}")));
+        paths
+            .map(|(n, path)| servers[n % 2].url(scheme, &path))
+            .collect()
+    };
+    let singles = [
+        ("stream", urls("sse+http", [&silent, &begun])),
+        ("range", urls("range+http", [&silent, &begun])),
+        ("socket", urls("ws", [&silent, &upgraded])),
+    ];
+    let mut sources = format!("clock = {:?}\n", clock.url("http", "/"));
+    for (kind, urls) in singles {
+        for (n, url) in urls.iter().enumerate() {
+            sources += &format!("{kind}{n} = {url:?}\n");
+        }
+    }
+    let many = urls("http", [&silent, &begun]);
+    let config = dir.config(&format!(
+        r#"
+        [source]
+        {sources}
+        [source.apis]
+        type = "poll"
+        urls = {many:?}
+        interval = "100ms"
+        concurrency = 5
+
+        [source.services]
+        type = "health"
+        urls = {many:?}
+        interval = "100ms"
+        timeout = "20s"
+        body_match = "up"
+        concurrency = 5
+
+        [sink]
+        out = "stdout"
+        "#
+    ));
+
+    let args = [OsStr::new("run"), OsStr::new("-c"), config.as_os_str()];
+    judge("fifty that hang", &delays_of(&dir, args));
 }
 
 #[test]
