@@ -1,6 +1,7 @@
 //! Network sources against servers, their own and others': cut, killed, flooded and refused.
 
 mod api;
+mod cable;
 mod chunks;
 mod demo;
 mod denied;
