@@ -56,8 +56,10 @@ pub enum Note<'a> {
     },
     /// The peer wants other credentials, and there is nobody to renew them: it is not tried again.
     GivenUp {
-        /// For example `401 Unauthorized (is the token right?)`.
+        /// For example `401 Unauthorized`.
         cause: &'a str,
+        /// Where the credentials come from, for example `token from ${env:TOKEN}; is it set?`.
+        hint: Option<&'a str>,
     },
     /// The source has ended by itself.
     Ended {
@@ -96,15 +98,60 @@ impl Notes {
         }
     }
 
-    /// Tells that a source could not be read at the start; `trouble` names it. It is tried for ever.
-    pub fn cannot_read(&self, trouble: &str) {
+    /// Tells that a source could not be read at the start.
+    pub fn cannot_read(&self, failure: &FirstFailure) {
         match self.0 {
             Voice::Silent => {}
-            Voice::Terminal => {
-                terminal::note(&format!("! cannot read {trouble}"));
-            }
-            Voice::Log => warn!("cannot read {trouble}"),
+            Voice::Terminal => terminal::note(&format!("! {failure}")),
+            Voice::Log => warn!("{failure}"),
         }
+    }
+}
+
+/// How the first attempt to read a source failed, in one sentence that names the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstFailure {
+    /// For example `cannot read web: no answer`.
+    pub trouble: String,
+    /// Whether it is tried again, unless nothing else can be read.
+    pub is_retried: bool,
+}
+
+impl FirstFailure {
+    /// What passes by itself; it is tried for ever.
+    pub fn passing(source: &str, cause: &str) -> Self {
+        Self {
+            trouble: format!("cannot read {source}: {cause}"),
+            is_retried: true,
+        }
+    }
+
+    /// The source has ended by it.
+    pub fn final_one(source: &str, cause: &str) -> Self {
+        Self {
+            is_retried: false,
+            ..Self::passing(source, cause)
+        }
+    }
+
+    /// The peer wants other credentials.
+    pub fn denied(source: &str, note: &Note) -> Self {
+        let note = Shown { source, note }.to_string();
+        Self {
+            trouble: note.trim_start_matches("! ").to_owned(),
+            is_retried: false,
+        }
+    }
+}
+
+impl fmt::Display for FirstFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let then = if self.is_retried {
+            "; trying again"
+        } else {
+            ""
+        };
+        write!(f, "{}{then}", self.trouble)
     }
 }
 
@@ -138,7 +185,10 @@ impl fmt::Display for Shown<'_> {
             Note::Refused { cause, retry } => {
                 write!(f, "! {name} {cause}; next try in {}", Span(*retry))
             }
-            Note::GivenUp { cause } => write!(f, "! {name} {cause}; not retrying"),
+            Note::GivenUp { cause, hint } => {
+                write!(f, "! {name} {cause}: not retrying")?;
+                hint.map_or(Ok(()), |hint| write!(f, " ({hint})"))
+            }
             Note::Ended { cause } => write!(f, "- {name} ended: {cause}"),
             Note::Hint { text } => write!(f, "! {name} {text}"),
         }
@@ -163,7 +213,9 @@ fn log(source: &str, note: &Note) {
         Note::Refused { cause, retry } => {
             tracing::error!(source, cause, retry = %Span(*retry), "refused");
         }
-        Note::GivenUp { cause } => tracing::error!(source, cause, "refused: not tried again"),
+        Note::GivenUp { cause, hint } => {
+            tracing::error!(source, cause, hint, "refused: not tried again");
+        }
         Note::Ended { cause } => info!(source, cause, "ended"),
         Note::Hint { text } => warn!(source, "{text}"),
     }
@@ -219,9 +271,10 @@ mod tests {
             ),
             (
                 Note::GivenUp {
-                    cause: "HTTP 401 Unauthorized (is the token right?)",
+                    cause: "401 Unauthorized",
+                    hint: Some("token from ${env:TOKEN}; is it set?"),
                 },
-                "! a HTTP 401 Unauthorized (is the token right?); not retrying",
+                "! a 401 Unauthorized: not retrying (token from ${env:TOKEN}; is it set?)",
             ),
             (
                 Note::Ended {

@@ -13,6 +13,8 @@ pub struct Secret {
     value: String,
     /// What it was put together from, where files are among it.
     parts: Option<Arc<[SecretPart]>>,
+    /// Where a person gave it, for example `${env:TOKEN}`.
+    place: Option<Arc<str>>,
 }
 
 /// A part of a secret.
@@ -28,14 +30,33 @@ impl Secret {
     /// Wraps a resolved value.
     pub fn new(value: impl Into<String>) -> Self {
         let value = value.into();
-        Self { value, parts: None }
+        Self {
+            value,
+            parts: None,
+            place: None,
+        }
     }
 
     /// Wraps a value that was put together from `parts`.
     pub fn from_parts(value: String, parts: Vec<SecretPart>) -> Self {
         let any_file = parts.iter().any(|it| matches!(it, SecretPart::File(_)));
         let parts = any_file.then(|| parts.into());
-        Self { value, parts }
+        Self {
+            value,
+            parts,
+            place: None,
+        }
+    }
+
+    /// The same with the place where a person gave it, as it may be shown to them.
+    pub fn given_by(mut self, place: Option<&str>) -> Self {
+        self.place = place.map(Arc::from);
+        self
+    }
+
+    /// Where a person gave it; `None`: it stands in plain text where it is used.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
     }
 
     /// The same with a text before it, such as the name of an authentication scheme.
@@ -46,6 +67,7 @@ impl Secret {
             format!("{before}{}", self.value),
             before_it.chain(parts).collect(),
         )
+        .given_by(self.place())
     }
 
     /// The value itself, for the request that needs it and nothing else.

@@ -6,6 +6,7 @@ mod plan;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::delivery::{self, DeadLetter, Failure, Flow, Settings};
 use crate::encoding::{Encoder, Format};
 use crate::framing::CHUNK_BYTES;
 use crate::http::ClientError;
+use crate::notes::FirstFailure;
 use crate::outputs::OwnFiles;
 use crate::queue::{Order, Queue, Receiver, bounded, ordered};
 use crate::sink::file::{FileSink, Surroundings};
@@ -54,7 +56,7 @@ pub enum StartError {
 
 type Deliveries = JoinSet<(Arc<str>, Result<(), Failure>)>;
 type Sources = JoinSet<(Arc<str>, Result<(), SourceError>)>;
-type Attempts = FuturesUnordered<oneshot::Receiver<Result<(), String>>>;
+type Attempts = FuturesUnordered<oneshot::Receiver<Result<(), FirstFailure>>>;
 
 struct Agent {
     plan: Plan,
@@ -70,6 +72,8 @@ struct Agent {
     attempts: Attempts,
     /// Sources that will never go on.
     failed: usize,
+    /// Sinks that did not get all that was read.
+    undelivered: usize,
 }
 
 /// Runs until every source has ended, a sink fails for good, or `stop` completes; then drains.
@@ -100,6 +104,7 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
         sources: JoinSet::new(),
         attempts: FuturesUnordered::new(),
         failed: 0,
+        undelivered: 0,
     };
     if told_to_stop {
         return Ok(agent.report(Ended::Stopped));
@@ -254,6 +259,7 @@ impl Agent {
                     FirstAttempts::MustSucceed => Denials::AreFinal,
                     FirstAttempts::MayFail => Denials::Pass,
                 },
+                credentials: Arc::from(config.about_credentials()),
                 first_attempt,
                 shutdown: self.stop.clone(),
                 inlet: None,
@@ -291,35 +297,43 @@ impl Agent {
                 }
                 Some(attempt) = self.attempts.next(), if attempts > 0 => {
                     attempts -= 1;
-                    let trouble = attempt.ok().and_then(Result::err);
+                    let failure = attempt.ok().and_then(Result::err);
                     // Whoever ends at the end of its input does not try again.
-                    let is_final = trouble.is_some() && self.plan.inputs == Inputs::Finite;
+                    let is_final = failure.is_some() && self.plan.inputs == Inputs::Finite;
                     self.failed += usize::from(is_final);
-                    failed.extend(trouble);
+                    failed.extend(failure);
                     let none = failed.len() == n_sources;
                     if none && self.plan.first_attempts == FirstAttempts::MustSucceed {
-                        return Ended::NoSource(failed);
+                        return Ended::NoSource(failed.into_iter().map(|it| it.trouble).collect());
                     }
                     if attempts == 0 || self.plan.first_attempts == FirstAttempts::MayFail {
-                        failed.drain(..).for_each(|trouble| self.plan.notes.cannot_read(&trouble));
+                        failed.drain(..).for_each(|failure| self.plan.notes.cannot_read(&failure));
                     }
                 }
                 ended = self.sources.join_next() => match ended {
                     Some(ended) => self.failed += source_ended(ended),
-                    None => return self.finish().await,
+                    None => return self.finish(stop).await,
                 },
             }
         }
     }
 
-    /// Every source has ended by itself: waits until everything is delivered, however long.
-    async fn finish(&mut self) -> Ended {
-        while let Some(ended) = self.deliveries.join_next().await {
+    /// Every source has ended by itself: waits until everything is delivered, however long, or until
+    /// `stop` completes.
+    async fn finish(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Ended {
+        loop {
+            let ended = tokio::select! {
+                biased;
+                () = &mut stop => return Ended::Stopped,
+                ended = self.deliveries.join_next() => ended,
+            };
+            let Some(ended) = ended else {
+                return Ended::Finished;
+            };
             if let Some(ended) = self.delivery_ended(ended) {
                 return ended;
             }
         }
-        Ended::Finished
     }
 
     /// What the end of one sink's delivery means for the rest; `None`: they go on.
@@ -333,6 +347,7 @@ impl Agent {
             Ok((name, Err(failure))) => (name, failure.to_string()),
             Err(panic) => (Arc::from("?"), format!("a bug ended its delivery: {panic}")),
         };
+        self.undelivered += 1;
         if self.deliveries.is_empty() {
             return Some(Ended::SinkFailed(failure));
         }
@@ -343,6 +358,7 @@ impl Agent {
     /// Stops the sources, gives each delivery one last attempt and waits for them within the
     /// grace. What is not delivered then stays behind its positions and is read again.
     async fn drain(&mut self) {
+        let remembers = self.plan.state.is_some() || self.plan.cursor_file.is_some();
         self.stop.cancel();
         self.draining.cancel();
         let all = async {
@@ -351,18 +367,29 @@ impl Agent {
             }
             while let Some(ended) = self.deliveries.join_next().await {
                 if let Ok((name, Err(failure @ (Failure::GaveUp(_) | Failure::Fatal(_))))) = ended {
-                    warn!(sink = %name, cause = %failure, "lines in flight are read again next time");
+                    self.undelivered += 1;
+                    if remembers {
+                        warn!(sink = %name, cause = %failure, "lines in flight are read again next time");
+                    } else {
+                        warn!(sink = %name, cause = %failure, "the last lines are missing there");
+                    }
                 }
             }
         };
         if tokio::time::timeout(self.plan.shutdown, all).await.is_err() {
-            warn!("not everything was delivered in time: it is read again next time");
+            self.undelivered += self.deliveries.len();
+            if remembers {
+                warn!("not everything was delivered in time: it is read again next time");
+            } else {
+                warn!("not everything was delivered in time: the last lines are missing");
+            }
         }
     }
 
     fn report(&self, ended: Ended) -> Report {
         let (sinks, sources) = (self.plan.metrics.sinks(), self.plan.metrics.sources());
         let sum = |of: fn(&SinkCounters) -> u64| sinks.iter().map(|(_, it)| of(it)).sum();
+        let most = sinks.iter().map(|(_, it)| it.lines.get()).max();
         let n_sources = sources.len();
         let sources = sources.iter().map(|(_, counters)| counters);
         Report {
@@ -370,7 +397,9 @@ impl Agent {
             sources: n_sources,
             failed: self.failed,
             refused: sources.clone().filter(|it| it.refused.get() > 0).count(),
+            undelivered: self.undelivered,
             lines: sum(|it| it.lines.get()),
+            lines_most: most.unwrap_or(0),
             retries: sum(|it| it.retries.get()),
             rejected: sum(|it| it.rejected.get()),
             reconnects: sources.clone().map(|it| it.reconnects.get()).sum(),

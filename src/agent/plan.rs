@@ -86,8 +86,12 @@ pub struct Report {
     pub failed: usize,
     /// Those that were denied: only other credentials or permissions help.
     pub refused: usize,
-    /// Lines that sinks own.
+    /// Sinks that did not get all that was read.
+    pub undelivered: usize,
+    /// Lines that sinks own, counted at each of them.
     pub lines: u64,
+    /// Lines of the sink that owns most: where all get the same, each line is counted once.
+    pub lines_most: u64,
     /// Connections made again after they had ended.
     pub reconnects: u64,
     /// Deliveries that were tried again.

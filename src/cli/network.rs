@@ -6,7 +6,7 @@ use clap::Args;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::{HeaderOption, NetrcEntry, NetworkOptions};
-use crate::http::Verify;
+use crate::http::{ClientError, Tls, Verify};
 use crate::secret::Secret;
 
 #[derive(Debug, Args)]
@@ -29,7 +29,23 @@ pub(super) struct NetworkArgs {
     insecure: bool,
 }
 
+/// Stands for `--bearer`.
+const BEARER_VARIABLE: &str = "LOGWEIR_BEARER";
+
 impl NetworkArgs {
+    /// The flags that were given.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("-H", !self.headers.is_empty()),
+            ("--bearer", self.bearer.is_some()),
+            ("--cacert", self.cacert.is_some()),
+            ("--netrc", self.netrc),
+            ("-k", self.insecure),
+        ];
+        let given = flags.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(flag, _)| flag).collect()
+    }
+
     /// The file that holds the bearer token, from the root.
     pub(super) fn bearer_file(&self) -> Option<String> {
         let path = self.bearer.as_deref()?.strip_prefix('@')?;
@@ -51,14 +67,13 @@ pub(super) fn advice(args: &NetworkArgs, sources: &[String]) -> Vec<String> {
     ];
     let seen = "every user of this machine can see it in `ps`";
     // What comes from the environment nobody else sees.
-    let is_on_line = |variable: &str, text: &str| {
-        !text.starts_with('@') && std::env::var(variable).as_deref() != Ok(text)
-    };
+    let is_on_line =
+        |variable: &str, text: &str| !text.starts_with('@') && !is_from(variable, text);
     let mut advice = Vec::new();
     if args
         .bearer
         .as_deref()
-        .is_some_and(|it| is_on_line("LOGWEIR_BEARER", it))
+        .is_some_and(|it| is_on_line(BEARER_VARIABLE, it))
     {
         advice.push(format!("! --bearer: {seen}; --bearer @FILE hides it"));
     }
@@ -86,6 +101,11 @@ pub(super) fn advice(args: &NetworkArgs, sources: &[String]) -> Vec<String> {
         }
     }
     advice
+}
+
+/// True where a flag's value came from a variable.
+fn is_from(variable: &str, value: &str) -> bool {
+    std::env::var(variable).as_deref() == Ok(value)
 }
 
 /// Reads the flags and the files that they name.
@@ -117,20 +137,40 @@ pub(super) fn options(args: &NetworkArgs) -> Result<NetworkOptions, Vec<String>>
         }
         entries => entries.and_then(Result::ok).unwrap_or_default(),
     };
+    let verify = if args.insecure {
+        Verify::Nothing
+    } else {
+        Verify::Certificate
+    };
+    errors.extend(
+        args.cacert
+            .as_deref()
+            .and_then(|path| unusable(path, verify)),
+    );
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(NetworkOptions {
         netrc,
-        verify: if args.insecure {
-            Verify::Nothing
-        } else {
-            Verify::Certificate
-        },
+        verify,
         headers: headers.into_iter().filter_map(Result::ok).collect(),
         bearer,
         ca: args.cacert.clone(),
     })
+}
+
+/// Why certificates cannot be used.
+fn unusable(path: &Path, verify: Verify) -> Option<String> {
+    let tls = Tls {
+        ca: Some(path.to_owned()),
+        verify,
+        ..Tls::default()
+    };
+    let why = match tls.read().err()? {
+        ClientError::Pem { reason, .. } => reason,
+        other => other.to_string(),
+    };
+    Some(format!("--cacert {}: {why}", path.display()))
 }
 
 /// The entries of the netrc file.
@@ -163,7 +203,7 @@ fn netrc_entries(text: &str) -> Result<Vec<NetrcEntry>, String> {
                     .ok_or(format!("`{word}` before any `machine`"))?;
                 match word {
                     "login" => value.clone_into(&mut entry.user),
-                    "password" => entry.password = Secret::new(value),
+                    "password" => entry.password = Secret::new(value).given_by(Some("--netrc")),
                     _ => {}
                 }
                 continue;
@@ -183,15 +223,16 @@ fn netrc_entries(text: &str) -> Result<Vec<NetrcEntry>, String> {
 }
 
 fn bearer(text: &str) -> Result<Secret, String> {
-    let token = match text.strip_prefix('@') {
-        Some(path) => read("--bearer", path)?,
-        None => text.to_owned(),
+    let (token, place) = match text.strip_prefix('@') {
+        Some(path) => (read("--bearer", path)?, path),
+        None if is_from(BEARER_VARIABLE, text) => (text.to_owned(), BEARER_VARIABLE),
+        None => (text.to_owned(), "--bearer"),
     };
     let token = token.trim();
     if token.is_empty() || HeaderValue::from_str(token).is_err() {
-        return Err("--bearer: no token that a header could carry".to_owned());
+        return Err(format!("{place}: no token that a header could carry"));
     }
-    Ok(Secret::new(token))
+    Ok(Secret::new(token).given_by(Some(place)))
 }
 
 fn header_lines(text: &str) -> Result<Vec<String>, String> {
@@ -227,7 +268,7 @@ fn header(text: &str) -> Result<HeaderOption, String> {
     Ok(HeaderOption {
         source,
         name: name.to_owned(),
-        value: Secret::new(value),
+        value: Secret::new(value).given_by(Some("-H")),
     })
 }
 
@@ -293,6 +334,11 @@ mod tests {
         let options = options(&args).unwrap();
 
         assert_eq!(options.headers.len(), 2);
-        assert_eq!(options.bearer, Some(Secret::new("t0ken")));
+        let bearer = options.bearer.unwrap();
+        assert_eq!(bearer.expose(), "t0ken");
+        assert_eq!(
+            bearer.place(),
+            args.bearer.as_deref().and_then(|it| it.strip_prefix('@'))
+        );
     }
 }

@@ -30,7 +30,7 @@ const ORDER: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is printed, and for how long")]
 pub(super) struct OutputArgs {
-    /// What a line looks like: auto (text on a terminal, else json), text, raw or json
+    /// What a line looks like: auto (text on a terminal or with --color always, else json), text, raw or json
     #[arg(
         short,
         long,
@@ -173,15 +173,16 @@ impl OutputArgs {
     }
 
     fn format(&self, sources: &[SourceConfig]) -> Format {
-        let terminal = std::io::stdout().is_terminal();
         let color = colored(self.color);
+        // Only text has colours: whoever wants them in a pipe wants text there.
+        let is_for_eyes = std::io::stdout().is_terminal() || self.color == ColorChoice::Always;
         match self.output {
             _ if self.raw => Format::Raw,
             _ if self.template.is_some() => {
                 self.template.clone().map_or(Format::Raw, Format::Template)
             }
             OutputChoice::Raw => Format::Raw,
-            OutputChoice::Auto if !terminal => Format::json(Meta::default()),
+            OutputChoice::Auto if !is_for_eyes => Format::json(Meta::default()),
             OutputChoice::Json => Format::json(Meta::default()),
             OutputChoice::Text | OutputChoice::Auto => Format::Text(Text {
                 color,

@@ -133,6 +133,7 @@ fn exit_code(report: &Report, asked: &Asked, watch: Watch) -> Exit {
         Ended::Stopped if asked.interrupted() => Exit::Interrupted,
         Ended::Stopped if asked.terminated() => Exit::Terminated,
         Ended::Finished if report.refused == report.sources && report.lines == 0 => Exit::Refused,
+        _ if report.undelivered > 0 => Exit::Output,
         _ if watch.strict && report.failed + report.refused > 0 => Exit::SourceFailed,
         Ended::Stopped | Ended::Finished | Ended::Enough => Exit::Ok,
     }
@@ -144,7 +145,7 @@ fn summary(report: &Report, elapsed: Duration) -> String {
     let mut text = format!(
         "= {}, {}, {}, {} dropped",
         count(report.sources as u64, "source"),
-        count(report.lines, "line"),
+        count(report.lines_most, "line"),
         count(report.reconnects, "reconnect"),
         report.dropped + report.rejected
     );
@@ -214,7 +215,9 @@ mod tests {
             sources: 8,
             failed: 0,
             refused: 0,
-            lines: 12345,
+            undelivered: 0,
+            lines: 24690,
+            lines_most: 12345,
             reconnects: 2,
             retries: 0,
             rejected: 0,
@@ -225,7 +228,7 @@ mod tests {
         };
 
         let good = summary(&report, Duration::from_secs(182));
-        (report.sources, report.lines, report.reconnects) = (1, 1, 1);
+        (report.sources, report.lines_most, report.reconnects) = (1, 1, 1);
         (report.truncated, report.lost_bytes) = (3, 1);
         let bad = summary(&report, Duration::from_millis(900));
 

@@ -201,7 +201,8 @@ fn secret(value: &Value, cx: &mut Cx) -> Option<Text> {
 }
 
 pub(super) fn sealed(text: Text) -> Secret {
-    Secret::from_parts(text.value, text.parts)
+    let place = text.reference;
+    Secret::from_parts(text.value, text.parts).given_by(place.as_deref())
 }
 
 /// True if a value can stand in a header; it is never quoted as resolved.

@@ -28,6 +28,8 @@ pub(super) struct Text {
     pub(super) from: From,
     /// What `value` was put together from.
     pub(super) parts: Vec<SecretPart>,
+    /// The first reference in it, without a default.
+    pub(super) reference: Option<String>,
     /// References to files that every user may read.
     pub(super) world_readable: Vec<(Range<usize>, String)>,
 }
@@ -55,6 +57,7 @@ pub(super) fn resolve(raw: &str, span: Range<usize>, owner: &str, cx: &mut Cx) -
         span,
         from: From::Literal,
         parts: Vec::new(),
+        reference: None,
         world_readable: Vec::new(),
     };
     let mut rest = raw;
@@ -123,6 +126,14 @@ fn look_up(scheme: Scheme, body: &str, at: &Reference, text: &mut Text, cx: &mut
             .map_or((body, None), |(name, it)| (name, Some(it))),
         Scheme::File | Scheme::Cred => (body, None),
     };
+    if text.reference.is_none() {
+        let scheme = match scheme {
+            Scheme::Env => "env",
+            Scheme::File => "file",
+            Scheme::Cred => "cred",
+        };
+        text.reference = Some(format!("${{{scheme}:{name}}}"));
+    }
     let found = if name.is_empty() {
         Err(Missing::new(
             "a reference names nothing",

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::oauth2::{OAuth2, Tokens};
 use super::{ClientError, ClientOptions, Trouble};
-use crate::secret::{Secret, SecretPart};
+use crate::secret::{Secret, SecretPart, shown_url};
 
 /// What a request carries to say who it is from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,6 +71,35 @@ impl Credentials {
         })
     }
 
+    /// Where they come from, for a person whose they are and who is refused; `None`: there are none.
+    pub fn hint(&self) -> Option<String> {
+        /// How the names of headers end that say who asks.
+        const CREDENTIALS: [&str; 5] = ["authorization", "cookie", "token", "key", "secret"];
+        let from = |what: &str, secret: &Secret| match secret.place() {
+            Some(place) if place.starts_with("${env:") => {
+                format!("{what} from {place}; is it set?")
+            }
+            Some(place) => format!("{what} from {place}; is it right?"),
+            None => format!("is the {what} right?"),
+        };
+        if let Some(oauth2) = &self.oauth2 {
+            let url = shown_url(&oauth2.token_url);
+            return Some(format!("token from {url}; does its scope allow this?"));
+        }
+        if let Some(token) = &self.bearer {
+            return Some(from("token", token));
+        }
+        if let Some((_, password)) = &self.basic {
+            return Some(from("password", password));
+        }
+        let says_who = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            CREDENTIALS.iter().any(|end| name.ends_with(end))
+        };
+        let (name, value) = self.headers.iter().find(|(name, _)| says_who(name))?;
+        Some(from(&format!("header {name}"), value))
+    }
+
     /// The files that are among them.
     fn files(&self) -> Vec<PathBuf> {
         let headers = self.headers.iter().map(|(_, value)| value);
@@ -104,7 +133,7 @@ pub(super) fn read_again(secret: &Secret) -> io::Result<Secret> {
             }
         }
     }
-    Ok(Secret::from_parts(value, secret.parts().to_vec()))
+    Ok(Secret::from_parts(value, secret.parts().to_vec()).given_by(secret.place()))
 }
 
 /// The headers of [`Credentials`], made anew when one of their files changes.

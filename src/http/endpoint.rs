@@ -12,6 +12,7 @@ use super::{
     ClientError, LiveHeaders, Network, client, describe_status, redirect_target, retry_after,
 };
 use crate::secret::shown_url;
+use crate::terminal::without_codes;
 
 /// Redirects that one request follows.
 const REDIRECTS_MAX: usize = 5;
@@ -35,7 +36,18 @@ pub enum Trouble {
     Denied {
         /// For a person.
         cause: String,
+        /// Who wants them.
+        by: Denier,
     },
+}
+
+/// Who wants other credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denier {
+    /// The server that was asked: those that it was sent are the source's own.
+    Server,
+    /// A proxy, or whoever grants tokens; the cause says which.
+    OnTheWay,
 }
 
 impl Trouble {
@@ -54,11 +66,29 @@ impl Trouble {
         }
     }
 
-    /// What a status means that neither is a success nor passes by itself.
-    pub fn of_status(status: u16, cause: impl Into<String>) -> Self {
-        let cause = cause.into();
+    /// What a status of the server means that neither is a success nor passes by itself.
+    pub fn of_status(status: u16) -> Self {
+        let by = Denier::Server;
         match status {
-            401 | 403 | 407 => Self::Denied { cause },
+            401 => Self::Denied {
+                cause: "401 Unauthorized".to_owned(),
+                by,
+            },
+            403 => Self::Denied {
+                cause: "403 Forbidden".to_owned(),
+                by,
+            },
+            _ => Self::on_the_way(status, describe_status(status, "")),
+        }
+    }
+
+    /// What a status means of somebody between here and the server; `cause` names who.
+    pub fn on_the_way(status: u16, cause: String) -> Self {
+        match status {
+            401 | 403 | 407 => Self::Denied {
+                cause,
+                by: Denier::OnTheWay,
+            },
             _ => Self::Lasting { cause },
         }
     }
@@ -66,7 +96,9 @@ impl Trouble {
     /// What it is, for a person.
     pub fn cause(&self) -> &str {
         match self {
-            Self::Passing { cause, .. } | Self::Lasting { cause } | Self::Denied { cause } => cause,
+            Self::Passing { cause, .. } | Self::Lasting { cause } | Self::Denied { cause, .. } => {
+                cause
+            }
         }
     }
 }
@@ -203,7 +235,7 @@ impl Endpoint {
         sent.map_err(|error| {
             let cause = root_cause(&error);
             if error.is_connect() {
-                Trouble::passing(format!("cannot connect: {cause}"))
+                Trouble::passing(unreachable(&ask.url, &cause))
             } else {
                 Trouble::passing(format!("no answer: {cause}"))
             }
@@ -265,7 +297,7 @@ pub fn accepted(response: Response) -> Result<Response, Trouble> {
             cause: describe_status(status, ""),
             after: asked_delay(&response),
         }),
-        _ => Err(Trouble::of_status(status, describe_status(status, ""))),
+        _ => Err(Trouble::of_status(status)),
     }
 }
 
@@ -273,6 +305,16 @@ pub fn accepted(response: Response) -> Result<Response, Trouble> {
 pub fn asked_delay(response: &Response) -> Option<Duration> {
     let after = response.headers().get(RETRY_AFTER)?;
     retry_after(after.to_str().ok()?, Timestamp::now())
+}
+
+/// That nobody answers where a URL leads.
+pub fn unreachable(url: &Url, said: &str) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(80);
+    // The words of the library before what the system says.
+    let cause = said.strip_prefix("failed to lookup address information: ");
+    let cause = without_codes(cause.unwrap_or(said));
+    format!("cannot connect to {host}:{port}: {cause}")
 }
 
 /// The innermost cause: what the system or the TLS library said.

@@ -10,8 +10,8 @@ mod tls;
 
 pub use credentials::{Credentials, LiveHeaders};
 pub use endpoint::{
-    Ask, Endpoint, Trouble, accepted, asked_delay, parsed_url, percent_decoded, root_cause,
-    set_param,
+    Ask, Denier, Endpoint, Trouble, accepted, asked_delay, parsed_url, percent_decoded, root_cause,
+    set_param, unreachable,
 };
 pub use inflate::{Coding, Inflate};
 pub use network::Network;

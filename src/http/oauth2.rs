@@ -248,7 +248,7 @@ impl Tokens {
             }
             _ => describe_status(status, &reason),
         };
-        Trouble::of_status(status, self.named(said.trim_end()))
+        Trouble::on_the_way(status, self.named(said.trim_end()))
     }
 
     fn named(&self, what: &str) -> String {

@@ -5,7 +5,7 @@ use reqwest::Url;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{ClientError, Proxy, Trouble, describe_status};
+use super::{ClientError, Proxy, Trouble, describe_status, unreachable};
 use crate::secret::shown_url;
 
 /// A longer answer of a proxy is none.
@@ -52,7 +52,7 @@ impl Route {
         let Some(through) = through else {
             return open(host, port)
                 .await
-                .map_err(|error| Trouble::passing(format!("cannot connect: {error}")));
+                .map_err(|error| Trouble::passing(unreachable(url, &error.to_string())));
         };
         tunnel(&through, &target).await
     }
@@ -99,7 +99,7 @@ async fn tunnel(through: &Intercept, target: &str) -> Result<TcpStream, Trouble>
         Some(status @ (408 | 429 | 500..=599)) => {
             Err(Trouble::passing(named(&describe_status(status, ""))))
         }
-        Some(status) => Err(Trouble::of_status(
+        Some(status) => Err(Trouble::on_the_way(
             status,
             named(&describe_status(status, "")),
         )),

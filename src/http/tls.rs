@@ -177,6 +177,9 @@ fn pem(what: &'static str, path: &Path, error: &rustls::pki_types::pem::Error) -
     ClientError::Pem {
         what,
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: match error {
+            rustls::pki_types::pem::Error::Io(error) => error.to_string(),
+            error => error.to_string(),
+        },
     }
 }

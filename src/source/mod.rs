@@ -32,10 +32,10 @@ use crate::filter::Filter;
 use crate::framing::{Container, Multiline, Recording, TimeFrom};
 use crate::http::ClientError;
 use crate::model::StreamKey;
-use crate::notes::Notes;
+use crate::notes::{FirstFailure, Notes};
 use crate::outputs::OwnFiles;
 use crate::queue::{Charge, Closed, Sender};
-use crate::secret::shown_url;
+use crate::secret::{Secret, shown_url};
 use crate::telemetry::SourceCounters;
 use refine::Refine;
 pub use refine::Selection;
@@ -56,6 +56,27 @@ pub struct SourceConfig {
     pub spool: Option<SpoolConfig>,
     /// What it reads.
     pub kind: SourceKind,
+}
+
+impl SourceConfig {
+    /// Where the credentials come from that it sends, and what to look at if they are refused.
+    pub fn about_credentials(&self) -> String {
+        let (network, url) = match &self.kind {
+            SourceKind::Stream(it) => (&it.network, Some(&*it.url)),
+            SourceKind::WebSocket(it) => (&it.network, Some(&*it.url)),
+            SourceKind::Range(it) => (&it.network, Some(&*it.url)),
+            SourceKind::Poll(it) => (&it.network, it.urls.first().map(Secret::expose)),
+            SourceKind::Health(it) => (&it.network, it.urls.first().map(Secret::expose)),
+            SourceKind::File(_) | SourceKind::Stdin(_) => return String::new(),
+        };
+        let in_url = url.and_then(|it| Url::parse(it).ok());
+        let in_url = in_url.is_some_and(|it| !it.username().is_empty());
+        match network.credentials.hint() {
+            Some(hint) => hint,
+            None if in_url => "are user and password of its URL right?".to_owned(),
+            None => "no credentials were sent".to_owned(),
+        }
+    }
 }
 
 /// How the records of a source are made of its lines.
@@ -175,8 +196,10 @@ pub struct SourceContext {
     pub notes: Notes,
     /// What a peer means that wants other credentials.
     pub denials: Denials,
+    /// Where the credentials come from that it sends, and what to look at if they are refused.
+    pub credentials: Arc<str>,
     /// Told once how the first attempt went.
-    pub first_attempt: oneshot::Sender<Result<(), String>>,
+    pub first_attempt: oneshot::Sender<Result<(), FirstFailure>>,
     /// Cancelled when the source should stop.
     pub shutdown: CancellationToken,
     /// The way into its spool, which [`run`] opens.

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Denials, Ends, SourceContext};
 use crate::backoff::Backoff;
-use crate::http::Trouble;
-use crate::notes::{Note, Notes};
+use crate::http::{Denier, Trouble};
+use crate::notes::{FirstFailure, Note, Notes};
 use crate::telemetry::SourceCounters;
 
 /// The first delay lies between zero and this.
@@ -51,6 +51,8 @@ pub(super) enum End {
     Denied {
         /// For a person.
         cause: String,
+        /// Who wants them.
+        by: Denier,
     },
     /// Everything there is was read.
     Complete,
@@ -74,7 +76,7 @@ impl From<Trouble> for End {
         match trouble {
             Trouble::Passing { cause, after } => Self::Cut { cause, after },
             Trouble::Lasting { cause } => Self::Refused { cause },
-            Trouble::Denied { cause } => Self::Denied { cause },
+            Trouble::Denied { cause, by } => Self::Denied { cause, by },
         }
     }
 }
@@ -94,14 +96,14 @@ pub(super) struct FirstAttempt(Arc<Mutex<Attempts>>);
 
 #[derive(Debug)]
 struct Attempts {
-    sender: Option<oneshot::Sender<Result<(), String>>>,
+    sender: Option<oneshot::Sender<Result<(), FirstFailure>>>,
     /// Targets that were not attempted yet.
     n_left: usize,
-    failure: Option<String>,
+    failure: Option<FirstFailure>,
 }
 
 impl FirstAttempt {
-    fn new(sender: oneshot::Sender<Result<(), String>>, n_targets: usize) -> Self {
+    fn new(sender: oneshot::Sender<Result<(), FirstFailure>>, n_targets: usize) -> Self {
         Self(Arc::new(Mutex::new(Attempts {
             sender: Some(sender),
             n_left: n_targets,
@@ -117,21 +119,21 @@ impl FirstAttempt {
     }
 
     /// Notes that no target can be attempted.
-    pub(super) fn fail_all(&self, trouble: String) {
+    pub(super) fn fail_all(&self, failure: FirstFailure) {
         let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.n_left = 1;
         drop(attempts);
-        self.tell(Err(trouble));
+        self.tell(Err(failure));
     }
 
-    fn tell(&self, result: Result<(), String>) {
+    fn tell(&self, result: Result<(), FirstFailure>) {
         let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.n_left = attempts.n_left.saturating_sub(1);
         let result = match result {
             Ok(()) => Ok(()),
-            Err(trouble) => {
+            Err(failure) => {
                 // The first of them says enough.
-                let failure = attempts.failure.get_or_insert(trouble).clone();
+                let failure = attempts.failure.get_or_insert(failure).clone();
                 if attempts.n_left > 0 {
                     return;
                 }
@@ -153,6 +155,8 @@ pub(super) struct Session {
     target: Option<Arc<str>>,
     ends: Ends,
     denials: Denials,
+    /// Whom to ask about credentials that are refused.
+    credentials: Arc<str>,
     notes: Notes,
     counters: Arc<SourceCounters>,
     first_attempt: Option<FirstAttempt>,
@@ -187,6 +191,7 @@ impl Session {
             target,
             ends,
             denials: cx.denials,
+            credentials: Arc::clone(&cx.credentials),
             notes: cx.notes.clone(),
             counters: Arc::clone(&cx.counters),
             first_attempt: Some(attempt),
@@ -282,18 +287,20 @@ impl Session {
                 (cause.as_str(), self.backoff.next(*after))
             }
             End::Refused { cause } => (cause.as_str(), self.backoff.longest()),
-            End::Denied { cause } => {
+            End::Denied { cause, .. } => {
                 self.counters.refused.add(1);
                 (cause.as_str(), self.backoff.longest())
             }
         };
-        if matches!(end, End::Denied { .. }) && self.denials == Denials::AreFinal {
-            self.give_up(cause);
+        if let End::Denied { by, .. } = end
+            && self.denials == Denials::AreFinal
+        {
+            self.give_up(cause, by);
             return Next::Return;
         }
         if self.ends == Ends::WithFirstConnection {
             if self.connected.is_none() {
-                self.attempted(Err(format!("{}: {cause}", self.name)));
+                self.attempted(Err(FirstFailure::final_one(&self.name, cause)));
             }
             self.tell(&Note::Ended { cause });
             return Next::Return;
@@ -309,11 +316,18 @@ impl Session {
         }
     }
 
-    /// The same end with the target's name before its cause.
+    /// The same end with the target's name before its cause, and behind it what is known about
+    /// credentials, where it is tried again.
     fn named(&self, mut end: End) -> End {
+        if let End::Denied { cause, by } = &mut end
+            && self.denials == Denials::Pass
+            && let Some(hint) = self.hint_about(*by)
+        {
+            *cause = format!("{cause} ({hint})");
+        }
         if let (
             Some(target),
-            End::Cut { cause, .. } | End::Refused { cause } | End::Denied { cause },
+            End::Cut { cause, .. } | End::Refused { cause } | End::Denied { cause, .. },
         ) = (&self.target, &mut end)
         {
             *cause = format!("{target}: {cause}");
@@ -330,12 +344,22 @@ impl Session {
     }
 
     /// Says that it is not tried again. The first attempt's failure is told by whoever waits for it.
-    fn give_up(&mut self, cause: &str) {
+    fn give_up(&mut self, cause: &str, by: Denier) {
         let is_told = self.first_attempt.is_some() && self.target.is_none();
-        self.attempted(Err(format!("{}: {cause}; not retrying", self.name)));
+        let note = Note::GivenUp {
+            cause,
+            hint: self.hint_about(by),
+        };
+        let failure = FirstFailure::denied(&self.name, &note);
         if !is_told {
-            self.tell(&Note::GivenUp { cause });
+            self.tell(&note);
         }
+        self.attempted(Err(failure));
+    }
+
+    /// What can be said about credentials that somebody refused.
+    fn hint_about(&self, by: Denier) -> Option<&str> {
+        (by == Denier::Server).then_some(&*self.credentials)
     }
 
     /// A good connection makes the next failure the first one.
@@ -373,8 +397,7 @@ impl Session {
         }
         self.told = Some(cause.to_owned());
         if self.first_attempt.is_some() {
-            let trouble = format!("{}: {cause}", self.name);
-            self.attempted(Err(trouble));
+            self.attempted(Err(FirstFailure::passing(&self.name, cause)));
             // Of several targets, the others may be well: then nobody else tells it.
             if self.target.is_none() {
                 return;
@@ -386,7 +409,7 @@ impl Session {
         });
     }
 
-    fn attempted(&mut self, result: Result<(), String>) {
+    fn attempted(&mut self, result: Result<(), FirstFailure>) {
         if let Some(first_attempt) = self.first_attempt.take() {
             first_attempt.tell(result);
         }

@@ -310,7 +310,10 @@ mod tests {
 
         assert!(within(source).await.is_ok());
 
-        let told = seen.first_attempt.await.unwrap().unwrap_err();
-        assert_eq!(told, "app: No such file or directory (os error 2)");
+        let told = seen.first_attempt.await.unwrap().unwrap_err().trouble;
+        assert_eq!(
+            told,
+            "cannot read app: No such file or directory (os error 2)"
+        );
     }
 }

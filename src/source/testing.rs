@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outlet, RecordRules, SourceConfig, SourceContext, SourceKind};
 use crate::checkpoint::Checkpoints;
-use crate::notes::Notes;
+use crate::notes::{FirstFailure, Notes};
 use crate::queue::{Receiver, bounded};
 use crate::telemetry::SourceCounters;
 
@@ -28,7 +28,7 @@ pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
 pub(super) struct Seen {
     pub(super) receiver: Receiver,
     pub(super) counters: Arc<SourceCounters>,
-    pub(super) first_attempt: oneshot::Receiver<Result<(), String>>,
+    pub(super) first_attempt: oneshot::Receiver<Result<(), FirstFailure>>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -106,6 +106,7 @@ pub(super) fn source_of(
         own_files: Arc::default(),
         notes: Notes::silent(),
         denials: super::Denials::default(),
+        credentials: Arc::from("no credentials were sent"),
         first_attempt,
         shutdown: shutdown.clone(),
         inlet: None,

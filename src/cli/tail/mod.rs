@@ -17,6 +17,7 @@ use crate::config::{
     ArgumentOptions, ConfigInput, LoadOptions, ProcessEnvironment, References, load,
     sink_from_argument, sources_from_arguments,
 };
+use crate::framing::Multiline;
 use crate::source::file::{Follow, Start};
 use crate::source::{SourceConfig, SourceKind};
 use select::{SelectArgs, Selected};
@@ -194,6 +195,14 @@ fn configured(
     selected: &Selected,
     follow: Follow,
 ) -> Result<Vec<SourceConfig>, Refused> {
+    let given = args.network.given();
+    if !given.is_empty() {
+        return Err(Refused::Usage(vec![format!(
+            "{}: what sources of a configuration are asked with stands there, in {}",
+            given.join(", "),
+            path.display()
+        )]));
+    }
     let options = LoadOptions {
         references: References::Resolve,
         environment: &ProcessEnvironment,
@@ -224,13 +233,18 @@ fn configured(
     };
     let mut sources: Vec<SourceConfig> = config.sources.into_iter().filter(is_wanted).collect();
     for source in &mut sources {
-        narrow(source, selected, follow);
+        narrow(source, selected, args.select.multiline(), follow);
     }
     Ok(sources)
 }
 
 /// What the flags say is asked beside what the configuration says.
-fn narrow(source: &mut SourceConfig, selected: &Selected, follow: Follow) {
+fn narrow(
+    source: &mut SourceConfig,
+    selected: &Selected,
+    multiline: Option<&Multiline>,
+    follow: Follow,
+) {
     let (own, asked) = (&mut source.records, &selected.records);
     if !asked.filter.include.is_empty() {
         own.filter.include.clone_from(&asked.filter.include);
@@ -239,6 +253,11 @@ fn narrow(source: &mut SourceConfig, selected: &Selected, follow: Follow) {
         .exclude
         .extend(asked.filter.exclude.iter().cloned());
     own.selection.clone_from(&asked.selection);
+    if let Some(multiline) = multiline
+        && !matches!(source.kind, SourceKind::WebSocket(_))
+    {
+        own.multiline.clone_from(multiline);
+    }
     if let SourceKind::File(file) = &mut source.kind {
         file.follow = follow;
         if file.start != Start::End || selected.start != Start::LastLines(10) {

@@ -108,6 +108,11 @@ impl SelectArgs {
         })
     }
 
+    /// Which lines are one record, where that was said.
+    pub(super) fn multiline(&self) -> Option<&Multiline> {
+        self.multiline.as_ref()
+    }
+
     /// `--since` as a span before now, where it was given so.
     pub(super) fn since_span(&self) -> Option<&str> {
         let since = self.since.as_deref()?;

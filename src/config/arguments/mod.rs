@@ -78,7 +78,10 @@ pub struct HeaderOption {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ArgumentError {
     /// A URL of an unknown kind.
-    #[error("`{location}`: has an unknown scheme")]
+    #[error(
+        "`{location}`: has an unknown scheme; there are http://, https://, ws:// and wss://, and \
+         sse+, lines+, poll+ and range+ before http:// or https://"
+    )]
     UnknownScheme {
         /// The location, without secrets.
         location: String,

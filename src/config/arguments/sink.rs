@@ -1,5 +1,6 @@
 //! The sink that `tail --to` names.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -30,6 +31,9 @@ pub fn sink_from_argument(text: &str, from: Vec<Arc<str>>) -> Result<SinkConfig,
         }
         Location::Path if text.is_empty() || text.ends_with('/') => {
             return Err(format!("`{text}`: must name a file"));
+        }
+        Location::Path if Path::new(text).is_dir() => {
+            return Err(format!("`{text}`: is a directory; name a file in it"));
         }
         Location::Path => {
             let path = Template::parse(text).map_err(|error| format!("`{text}`: {error}"))?;

@@ -78,7 +78,11 @@ fn what_is_no_source_is_named_without_secrets() {
             "https://u:p@h:x/x?t=s",
             "`https://h:x/x`: invalid port number",
         ),
-        ("ftp://h", "`ftp://h`: has an unknown scheme"),
+        (
+            "ftp://h",
+            "`ftp://h`: has an unknown scheme; there are http://, https://, ws:// and wss://, and \
+             sse+, lines+, poll+ and range+ before http:// or https://",
+        ),
         ("", "``: must not be empty"),
         ("x=", "``: must not be empty"),
         (

@@ -15,7 +15,9 @@ use reqwest::{Response, StatusCode, Url};
 use super::answer::Answer;
 use super::body::PiecesBody;
 use crate::delivery::SinkError;
-use crate::http::{LiveHeaders, Trouble, chain, redirect_target, retry_after};
+use crate::http::{
+    LiveHeaders, Trouble, chain, redirect_target, retry_after, root_cause, unreachable,
+};
 
 /// Redirects that one request follows.
 const REDIRECTS_MAX: usize = 5;
@@ -152,14 +154,15 @@ impl Requester {
     }
 
     fn transport_error(&self, error: reqwest::Error) -> SinkError {
-        // The URL may hold a secret.
-        let error = error.without_url();
-        let cause = if error.is_timeout() && error.is_connect() {
+        let is_connect = error.is_connect();
+        let cause = if error.is_timeout() && is_connect {
             format!("no connection within {:?}", self.connect_timeout)
         } else if error.is_timeout() {
             format!("no answer within {:?}", self.timeout)
+        } else if is_connect {
+            unreachable(&self.url, &root_cause(&error))
         } else {
-            chain(&error)
+            format!("no answer: {}", root_cause(&error))
         };
         SinkError::Retryable { cause, after: None }
     }
@@ -169,7 +172,7 @@ impl Requester {
 fn without_token(trouble: Trouble) -> SinkError {
     match trouble {
         Trouble::Passing { cause, after } => SinkError::Retryable { cause, after },
-        Trouble::Lasting { cause } | Trouble::Denied { cause } => SinkError::Paused { cause },
+        Trouble::Lasting { cause } | Trouble::Denied { cause, .. } => SinkError::Paused { cause },
     }
 }
 

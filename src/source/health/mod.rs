@@ -28,6 +28,7 @@ use super::{Common, Ends, SourceContext, SourceError};
 use crate::framing::MessageBuffer;
 use crate::http::{ClientError, Endpoint, Network, parsed_url};
 use crate::model::{Pattern, Position, StreamKey};
+use crate::notes::FirstFailure;
 use crate::secret::{Secret, shown_url};
 use crate::telemetry::TargetCounters;
 use check::{Outcome, check};
@@ -130,7 +131,7 @@ pub(super) async fn run(
     let (shared, targets) = match prepare(config, &cx) {
         Ok(made) => made,
         Err(error) => {
-            attempt.fail_all(format!("{}: {error}", common.name));
+            attempt.fail_all(FirstFailure::final_one(&common.name, &error.to_string()));
             return Err(error.into());
         }
     };

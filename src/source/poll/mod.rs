@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use super::session::{FirstAttempt, Session};
 use super::{Common, SourceContext, SourceError, stream_keys};
 use crate::http::{ClientError, Endpoint, parsed_url};
+use crate::notes::FirstFailure;
 use target::Target;
 
 /// Answers that are larger than [`fetch::FREE_BYTES`] and in memory at the same time.
@@ -66,7 +67,7 @@ pub(super) async fn run(
     let (shared, urls) = match made {
         Ok(made) => made,
         Err(error) => {
-            attempt.fail_all(format!("{}: {error}", common.name));
+            attempt.fail_all(FirstFailure::final_one(&common.name, &error.to_string()));
             return Err(error.into());
         }
     };

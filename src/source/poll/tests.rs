@@ -376,13 +376,13 @@ async fn answers_that_are_too_long_too_slow_or_no_json_are_told_and_cost_nothing
         (
             "200 OK",
             "[1,2,3,4,5,6,7,8]",
-            "app: the answer is longer than max_body = 8 bytes",
+            "cannot read app: the answer is longer than max_body = 8 bytes",
         ),
-        ("404 Not Found", "", "app: HTTP 404 Not Found"),
+        ("404 Not Found", "", "cannot read app: HTTP 404 Not Found"),
         (
             "503 Service Unavailable",
             "",
-            "app: HTTP 503 Service Unavailable",
+            "cannot read app: HTTP 503 Service Unavailable",
         ),
     ];
     for (status, body, expected) in cases {
@@ -396,7 +396,7 @@ async fn answers_that_are_too_long_too_slow_or_no_json_are_told_and_cost_nothing
             within(seen.first_attempt).await.unwrap()
         })
         .await;
-        let told = told.unwrap_err();
+        let told = told.unwrap_err().trouble;
         assert!(
             told.starts_with(expected) && !told.contains("s3cret"),
             "{told}"
@@ -417,7 +417,8 @@ async fn answers_that_are_too_long_too_slow_or_no_json_are_told_and_cost_nothing
         within(seen.first_attempt).await.unwrap()
     })
     .await;
-    assert_eq!(told, Err("app: no answer within 100ms".to_owned()));
+    let told = told.unwrap_err().trouble;
+    assert_eq!(told, "cannot read app: no answer within 100ms");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::session::{End, Next, Session};
 use super::{Common, Ends, SourceContext, SourceError};
 use crate::http::{ClientError, Endpoint, Network, parsed_url};
+use crate::notes::FirstFailure;
 use crate::secret::shown_url;
 use tail::{Look, Tail};
 
@@ -73,9 +74,10 @@ pub(super) async fn run(
         Ok(made) => made,
         Err(error) => {
             // Nobody may be waiting any more.
-            let _ = cx
-                .first_attempt
-                .send(Err(format!("{}: {error}", common.name)));
+            let _ = cx.first_attempt.send(Err(FirstFailure::final_one(
+                &common.name,
+                &error.to_string(),
+            )));
             return Err(error.into());
         }
     };

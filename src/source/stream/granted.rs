@@ -128,8 +128,8 @@ async fn a_refusal_says_why_and_no_secret() {
     .await;
 
     let expected = format!(
-        "app: no token from http://{tokens_address}/token: HTTP 401 Unauthorized (are client_id \
+        "cannot read app: no token from http://{tokens_address}/token: HTTP 401 Unauthorized (are client_id \
          and client_secret right?) invalid_client: no such client"
     );
-    assert_eq!(told, Err(expected));
+    assert_eq!(told.unwrap_err().trouble, expected);
 }

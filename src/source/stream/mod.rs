@@ -29,6 +29,7 @@ use super::{Common, Ends, SourceContext, SourceError};
 use crate::http::{
     Ask, ClientError, Endpoint, Network, Trouble, accepted, describe_status, parsed_url, set_param,
 };
+use crate::notes::FirstFailure;
 use crate::secret::shown_url;
 use reader::{Reader, within};
 
@@ -139,9 +140,10 @@ pub(super) async fn run(
         Ok(server) => server,
         Err(error) => {
             // Nobody may be waiting any more.
-            let _ = cx
-                .first_attempt
-                .send(Err(format!("{}: {error}", common.name)));
+            let _ = cx.first_attempt.send(Err(FirstFailure::final_one(
+                &common.name,
+                &error.to_string(),
+            )));
             return Err(error.into());
         }
     };

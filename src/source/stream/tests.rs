@@ -218,30 +218,30 @@ async fn a_refused_port_is_told_once_and_tried_until_stopped() {
     });
 
     assert!(ended.is_ok());
-    let told = told.unwrap_err();
-    assert!(
-        told.starts_with("app: cannot connect: Connection refused"),
-        "{told}"
-    );
+    let told = told.unwrap_err().trouble;
+    assert!(told.ends_with(": Connection refused"), "{told}");
 }
 
 #[tokio::test]
 async fn a_refusal_says_what_is_wrong_with_the_set_up() {
     let cases = [
-        ("401 Unauthorized", "app: HTTP 401 Unauthorized"),
-        ("404 Not Found", "app: HTTP 404 Not Found"),
-        ("204 No Content", "app: HTTP 204 No Content"),
+        (
+            "401 Unauthorized",
+            "cannot read app: 401 Unauthorized (no credentials were sent)",
+        ),
+        ("404 Not Found", "cannot read app: HTTP 404 Not Found"),
+        ("204 No Content", "cannot read app: HTTP 204 No Content"),
         (
             "503 Service Unavailable",
-            "app: HTTP 503 Service Unavailable",
+            "cannot read app: HTTP 503 Service Unavailable",
         ),
         (
             "200 OK\r\nContent-Encoding: br",
-            "app: content-encoding \"br\" cannot be read",
+            "cannot read app: content-encoding \"br\" cannot be read",
         ),
         (
             "200 OK\r\nContent-Length: 5",
-            "app: the answer has an end (Content-Length: 5)",
+            "cannot read app: the answer has an end (Content-Length: 5)",
         ),
     ];
     for (status, expected) in cases {
@@ -255,7 +255,7 @@ async fn a_refusal_says_what_is_wrong_with_the_set_up() {
         })
         .await;
 
-        let told = told.unwrap_err();
+        let told = told.unwrap_err().trouble;
         assert!(
             told.starts_with(expected) && !told.contains("s3cret"),
             "{told}"

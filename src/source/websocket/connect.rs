@@ -21,7 +21,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 use super::WebSocketConfig;
 use crate::http::{
     self, ClientError, Credentials, LiveHeaders, Route, Trouble, describe_status, parsed_url,
-    percent_decoded, retry_after, websocket_connector,
+    percent_decoded, retry_after, unreachable, websocket_connector,
 };
 use crate::secret::Secret;
 use crate::source::session::End;
@@ -91,14 +91,24 @@ impl Server {
             && self.private.refused(&private).await
         {
             let private = self.private.get().await?;
-            return self.connect_within(&private).await.map_err(End::from);
+            return self
+                .connect_within(&private)
+                .await
+                .map_err(|it| self.end(it));
         }
-        first.map_err(End::from)
+        first.map_err(|it| self.end(it))
+    }
+
+    fn end(&self, failed: Failed) -> End {
+        match failed {
+            Failed::Ended(end) => end,
+            Failed::Upgrade(error) => end_of(&error, &self.url),
+        }
     }
 
     async fn connect_within(&self, private: &HeaderMap) -> Result<Socket, Failed> {
         let connecting = timeout(self.connect_timeout, self.try_connect(private));
-        let late = |_| Failed::Ended(End::cut("cannot connect: no answer in time"));
+        let late = |_| Failed::Ended(End::cut(unreachable(&self.url, "no answer in time")));
         connecting.await.map_err(late)?
     }
 
@@ -143,15 +153,6 @@ impl From<Error> for Failed {
     }
 }
 
-impl From<Failed> for End {
-    fn from(failed: Failed) -> Self {
-        match failed {
-            Failed::Ended(end) => end,
-            Failed::Upgrade(error) => end_of(&error),
-        }
-    }
-}
-
 /// User and password of a URL as a header; they are taken out of it.
 fn credentials_of(url: &mut Url) -> Result<HeaderMap, ClientError> {
     if url.username().is_empty() && url.password().is_none() {
@@ -169,14 +170,14 @@ fn credentials_of(url: &mut Url) -> Result<HeaderMap, ClientError> {
 }
 
 /// What an error before the first message means.
-fn end_of(error: &Error) -> End {
+fn end_of(error: &Error, url: &Url) -> End {
     match error {
         Error::Http(response) => refusal(response),
-        Error::Io(error) => End::cut(format!("cannot connect: {error}")),
+        Error::Io(error) => End::cut(unreachable(url, &error.to_string())),
         Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(error)) => End::Refused {
             cause: error.to_string(),
         },
-        error => End::cut(format!("cannot connect: {error}")),
+        error => End::cut(unreachable(url, &error.to_string())),
     }
 }
 
@@ -193,7 +194,7 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> End {
         200..=299 => End::Refused {
             cause: format!("{cause}: this is no WebSocket (is it a stream? then http:// reads it)"),
         },
-        _ => Trouble::of_status(status, cause).into(),
+        _ => Trouble::of_status(status).into(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::session::{End, Next, Session};
 use super::{Common, Ends, SourceContext, SourceError};
 use crate::http::Network;
 use crate::model::StreamKey;
+use crate::notes::FirstFailure;
 use crate::secret::shown_url;
 use connect::Server;
 use reader::Reader;
@@ -84,9 +85,10 @@ pub(super) async fn run(
         Ok(server) => server,
         Err(error) => {
             // Nobody may be waiting any more.
-            let _ = cx
-                .first_attempt
-                .send(Err(format!("{}: {error}", common.name)));
+            let _ = cx.first_attempt.send(Err(FirstFailure::final_one(
+                &common.name,
+                &error.to_string(),
+            )));
             return Err(error.into());
         }
     };

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::WebSocketConfig;
 use super::connect::Socket;
 use crate::framing::MessageBuffer;
+use crate::http::Denier;
 use crate::model::Position;
 use crate::source::fanout::{Fanout, JOIN_BYTES};
 use crate::source::session::{End, Session};
@@ -185,7 +186,10 @@ fn closed(frame: Option<&CloseFrame>) -> End {
         // What we say or who we are is refused, and will be the next time: 3000 and 3003 are what
         // 401 and 403 are to HTTP.
         1002 | 1003 | 1007 | 1008 | 1010 => End::Refused { cause },
-        3000 | 3003 => End::Denied { cause },
+        3000 | 3003 => End::Denied {
+            cause,
+            by: Denier::Server,
+        },
         // It asks for patience itself; how much it does not say.
         1013 => End::Cut {
             cause,
@@ -243,6 +247,7 @@ mod tests {
         assert_eq!(close(1008, ""), refused("closed 1008 (policy violation)"));
         let denied = End::Denied {
             cause: "closed 3000 (token?)".to_owned(),
+            by: Denier::Server,
         };
         assert_eq!(close(3000, "token?"), denied);
         let later = End::Cut {

@@ -272,8 +272,11 @@ async fn a_proxy_is_asked_for_a_tunnel() {
         assert_eq!(seen.lines(1).await, ["through"]);
     })
     .await;
-    let told = seen.first_attempt.await.unwrap().unwrap_err();
-    assert_eq!(told, "app: proxy 127.0.0.1: HTTP 502 Bad Gateway");
+    let told = seen.first_attempt.await.unwrap().unwrap_err().trouble;
+    assert_eq!(
+        told,
+        "cannot read app: proxy 127.0.0.1: HTTP 502 Bad Gateway"
+    );
 }
 
 #[tokio::test]
@@ -319,8 +322,14 @@ async fn a_flood_into_a_dead_sink_is_not_read_and_not_lost() {
 #[tokio::test]
 async fn a_server_that_speaks_no_websocket_is_told() {
     let cases = [
-        ("401 Unauthorized", "app: HTTP 401 Unauthorized"),
-        ("200 OK", "app: HTTP 200 OK: this is no WebSocket"),
+        (
+            "401 Unauthorized",
+            "cannot read app: 401 Unauthorized (no credentials were sent)",
+        ),
+        (
+            "200 OK",
+            "cannot read app: HTTP 200 OK: this is no WebSocket",
+        ),
     ];
     for (status, expected) in cases {
         let (listener, address) = listen().await;
@@ -338,7 +347,7 @@ async fn a_server_that_speaks_no_websocket_is_told() {
         })
         .await;
 
-        let told = told.unwrap_err();
+        let told = told.unwrap_err().trouble;
         assert!(told.starts_with(expected), "{told}");
     }
 }

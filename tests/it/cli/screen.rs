@@ -135,7 +135,7 @@ fn colours_can_be_forced_into_a_pager() {
     }
     let dir = Dir::new();
     dir.write("app.log", "one\n");
-    let script = "logweir tail --no-follow -q -o text --color always app.log | less -R";
+    let script = "logweir tail --no-follow -q --color always app.log | less -R";
     let Some(screen) = Screen::new(test, dir, script) else {
         return;
     };

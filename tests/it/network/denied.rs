@@ -61,7 +61,10 @@ fn who_is_denied_everywhere_is_told_so_at_once() {
 
     denied.failed(
         77,
-        &["one: HTTP 401 Unauthorized", "two: HTTP 403 Forbidden"],
+        &[
+            "error: one 401 Unauthorized: not retrying (no credentials were sent)\n",
+            "error: two 403 Forbidden: not retrying (no credentials were sent)\n",
+        ],
     );
     missing.failed(69, &["web: HTTP 404 Not Found"]);
 }
@@ -81,8 +84,7 @@ fn a_denied_source_is_not_tried_again_and_ends() {
         let ended = Logweir::tail(&dir, args).stdin(stdin).ended();
 
         assert_eq!((ended.code, &ended.stdout[..]), (code, &b"one\n"[..]));
-        let said = "! cannot read web: HTTP 401 Unauthorized (is the token right, and does it still \
-                    count?); not retrying";
+        let said = "! web 401 Unauthorized: not retrying (no credentials were sent)";
         assert_eq!(notes(&ended.stderr), [said]);
         assert_eq!(asked_for.load(Ordering::Relaxed), 1);
     }
@@ -109,10 +111,75 @@ fn a_source_that_is_denied_later_ends_too() {
     };
     assert_eq!(connected, "+ web connected (lines)");
     assert!(cut.starts_with("~ web "), "{cut}");
-    assert!(
-        denied.starts_with("! web HTTP 403 Forbidden") && denied.ends_with("; not retrying"),
-        "{denied}"
+    assert_eq!(
+        denied,
+        "! web 403 Forbidden: not retrying (no credentials were sent)"
     );
+}
+
+#[test]
+fn who_is_denied_is_told_where_its_credentials_come_from() {
+    let dir = Dir::new();
+    let (server, _) = refusing("401 Unauthorized");
+    let url = server.url("web=http", "/");
+    dir.write("token", "t0ken\n");
+    dir.write("netrc", "default login me password s3cret\n");
+    let config = |bearer: &str| {
+        let url = url.trim_start_matches("web=");
+        format!("sink.out = 'stdout'\n[source.web]\nurl = '{url}'\n{bearer}\n")
+    };
+    let env = dir.write("env.toml", config("bearer = '${env:TOKEN:-s3cret}'"));
+    let file = config(&format!(
+        "headers.X-Api-Key = '${{file:{}}}'",
+        dir.text("token")
+    ));
+    let file = dir.write("file.toml", file);
+    let (env, file) = (env.display().to_string(), file.display().to_string());
+    let token = dir.text("token");
+    let at_token = format!("@{token}");
+    let with_user = url.replace("://", "://me:s3cret@");
+    let cases: [(&[&str], String); 7] = [
+        (
+            &["-c", &env],
+            "token from ${env:TOKEN}; is it set?".to_owned(),
+        ),
+        (
+            &["-c", &file],
+            format!("header X-Api-Key from ${{file:{token}}}; is it right?"),
+        ),
+        (
+            &["--bearer", &at_token, &url],
+            format!("token from {token}; is it right?"),
+        ),
+        (
+            &["-H", "Authorization: s3cret", &url],
+            "header Authorization from -H; is it right?".to_owned(),
+        ),
+        (
+            &["--netrc", &url],
+            "password from --netrc; is it right?".to_owned(),
+        ),
+        (
+            &[&with_user],
+            "are user and password of its URL right?".to_owned(),
+        ),
+        (
+            &["-H", "X-Tenant: a", &url],
+            "no credentials were sent".to_owned(),
+        ),
+    ];
+
+    for (args, hint) in cases {
+        let own = Dir::new();
+        // Without advice about the command line.
+        let ended = Logweir::tail(&own, [&["-q"], args].concat())
+            .env("NETRC", &dir.text("netrc"))
+            .env("TOKEN", "")
+            .ended();
+
+        let expected = format!("error: web 401 Unauthorized: not retrying ({hint})\n");
+        assert_eq!((ended.code, ended.stderr), (77, expected));
+    }
 }
 
 /// Streams the value of `Authorization` as a line.

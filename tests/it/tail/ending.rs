@@ -185,6 +185,132 @@ fn ctrl_c_flushes_summarises_and_ends_as_sigint() {
     assert_eq!(ended.stdout, b"one\n");
 }
 
+// Scenario: --to names a collector that is not there. Bug: what the HTTP library said was shown whole
+// ("error sending request: client error (Connect): tcp connect error"), at the end the lines were said to
+// be read again next time, which nothing does in `tail`, each line was counted once per sink, and all was
+// well by the exit code. Fix: each of these.
+#[test]
+fn a_collector_that_is_not_there_is_said_plainly() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    let args = ["-r", "-n", "all", "--to", "http://127.0.0.1:9/"];
+    let run = |more: &[&str]| {
+        Logweir::tail(
+            &Dir::new(),
+            [&args[..], more, &[&dir.text("app.log")]].concat(),
+        )
+        .ended()
+    };
+
+    let forgetting = run(&["--for", "1s"]);
+    let remembering = run(&["--for", "1s", "--cursor-file", &dir.text("cursor")]);
+
+    let lines = |stderr: &str| stderr.lines().map(str::to_owned).collect::<Vec<_>>();
+    let at_first = "! to not delivered, trying again: cannot connect to 127.0.0.1:9: Connection \
+                    refused";
+    let why = "not delivered before the end: cannot connect to 127.0.0.1:9: Connection refused";
+    let said = lines(&forgetting.stderr);
+    let missing = format!("! to the last lines are missing there: {why}");
+    assert_eq!(said[..2], [at_first.to_owned(), missing]);
+    assert!(
+        said[2].starts_with("= 1 source, 1 line, 0 reconnects, 0 dropped, "),
+        "{said:?}"
+    );
+    let again = format!("! to lines in flight are read again next time: {why}");
+    assert_eq!(lines(&remembering.stderr)[1], again);
+    for ended in [forgetting, remembering] {
+        assert_eq!((ended.code, &ended.stdout[..]), (74, &b"one\n"[..]));
+    }
+}
+
+// Scenario: every source has come to its end, but a sink does not take what was read: a collector is
+// down, or a pager stands still. Bug: from then on neither --for nor Ctrl-C, once or twice, ended it.
+// Fix: whoever waits for deliveries hears what is asked, too.
+#[test]
+fn what_is_not_delivered_does_not_keep_it_when_all_is_read() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    let file = dir.text("app.log");
+    let stopped = ["-r", "--no-follow", "--to", "http://127.0.0.1:9/", &file];
+    let over = [&stopped[..], &["--for", "300ms"]].concat();
+
+    let over = Logweir::tail(&Dir::new(), over).ended();
+    let agent = Logweir::tail(&dir, stopped).start();
+    agent.wait_said(&["trying again"]);
+    agent.signal(Signal::INT);
+    let stopped = agent.wait_for(PATIENCE);
+
+    over.failed(74, &["the last lines are missing there"]);
+    stopped.failed(130, &["the last lines are missing there"]);
+}
+
+#[test]
+fn lines_that_go_to_two_places_are_counted_once() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\ntwo\n");
+    let args = [
+        "-r",
+        "--no-follow",
+        "--to",
+        &dir.text("out"),
+        &dir.text("app.log"),
+    ];
+
+    let ended = Logweir::tail(&dir, args).ended();
+
+    ended.failed(0, &["= 1 source, 2 lines, 0 reconnects, 0 dropped, "]);
+}
+
+#[test]
+fn what_a_flag_names_in_vain_is_a_usage_error() {
+    let dir = Dir::new();
+    dir.write("empty.pem", "");
+    dir.write(
+        "agent.toml",
+        "source.a = '/var/log/a.log'\nsink.out = 'stdout'\n",
+    );
+    let (empty, config) = (dir.text("empty.pem"), dir.text("agent.toml"));
+    let folder = dir.text("");
+    let cases: [(&[&str], String); 6] = [
+        (
+            &["--cacert", "/nowhere.pem", "https://127.0.0.1:9/"],
+            "--cacert /nowhere.pem: No such file or directory".to_owned(),
+        ),
+        (
+            &["--cacert", &empty, "https://127.0.0.1:9/"],
+            format!("--cacert {empty}: it holds no certificate"),
+        ),
+        (
+            &["--bearer", "@/nowhere", "https://127.0.0.1:9/"],
+            "--bearer @/nowhere: No such file or directory".to_owned(),
+        ),
+        (
+            &["--to", &folder, "app.log"],
+            format!("--to `{folder}`: must name a file"),
+        ),
+        (
+            &["-c", &config, "--bearer", "@/nowhere", "-k"],
+            format!(
+                "--bearer, -k: what sources of a configuration are asked with stands there, in \
+                 {config}"
+            ),
+        ),
+        (
+            &["ftp://host/x"],
+            "`ftp://host/x`: has an unknown scheme; there are http://, https://, ws:// and wss://, \
+             and sse+, lines+, poll+ and range+ before http:// or https://"
+                .to_owned(),
+        ),
+    ];
+
+    for (args, expected) in cases {
+        let ended = Logweir::tail(&Dir::new(), args).ended();
+
+        let expected = format!("error: {expected}\n");
+        assert_eq!((ended.code, ended.stderr), (64, expected));
+    }
+}
+
 #[test]
 fn quiet_says_nothing() {
     let dir = Dir::new();

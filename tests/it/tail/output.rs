@@ -291,6 +291,34 @@ fn colours_follow_the_flag_then_the_environment_then_the_terminal() {
     }
 }
 
+// Scenario: `--color always` into a pager. Bug: standard output was a pipe, so JSON came, which has no
+// colours. Fix: it means text; what was asked for by -o stays, and the environment changes no format.
+#[test]
+fn colours_that_are_asked_for_are_those_of_text() {
+    let dir = Dir::new();
+    let file = dir.write("app.log", "one\n");
+    let of = |args: &[&str]| String::from_utf8(whole(&Dir::new(), args, &file)).expect("UTF-8");
+
+    let forced = of(&["--color", "always"]);
+    let json = of(&["--color", "always", "-o", "json"]);
+    let never = of(&["--color", "never"]);
+    let own = Dir::new();
+    let tail = Logweir::tail(&own, ["--no-follow".as_ref(), file.as_os_str()]);
+    let environment = tail.env("CLICOLOR_FORCE", "1").ended().good();
+
+    assert!(
+        forced.starts_with("\x1b[") && forced.ends_with(" one\n"),
+        "{forced:?}"
+    );
+    for line in [
+        &json,
+        &never,
+        &String::from_utf8_lossy(&environment).into_owned(),
+    ] {
+        assert!(line.starts_with('{') && !line.contains('\x1b'), "{line:?}");
+    }
+}
+
 #[test]
 fn text_neutralises_escape_sequences_of_the_sender() {
     let dir = Dir::new();

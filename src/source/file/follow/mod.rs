@@ -35,6 +35,7 @@ use super::pump::{LastLine, Pump, Pumped, Rules, on_pool};
 use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
 use crate::framing::{Pool, Recording};
+use crate::notes::FirstFailure;
 use crate::source::quiet::Patience;
 use crate::source::{Common, SourceContext, SourceError};
 
@@ -281,10 +282,14 @@ impl FileSource {
         let outcome = match self.config.follow {
             _ if found => Ok(()),
             Follow::Forever if troubles.is_empty() => Ok(()),
-            Follow::UntilEnd if troubles.is_empty() => {
-                Err(format!("no file matches {}", self.config.paths.join(", ")))
-            }
-            _ => Err(troubles.join("; ")),
+            Follow::UntilEnd if troubles.is_empty() => Err(FirstFailure {
+                trouble: format!("no file matches {}", self.config.paths.join(", ")),
+                is_retried: false,
+            }),
+            follow => Err(FirstFailure {
+                trouble: format!("cannot read {}", troubles.join("; ")),
+                is_retried: follow == Follow::Forever,
+            }),
         };
         if outcome.is_ok() {
             for trouble in troubles {
