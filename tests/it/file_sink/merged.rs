@@ -42,8 +42,10 @@ fn write_logs(dir: &Dir, rng: &mut Rng) {
             }
         }
     }
-    // What is unfinished at the end would wait.
+    // What is unfinished at the end would wait; and what is joined to it would be as early as its
+    // first piece, and so not the last that comes.
     for stream in ["stdout", "stderr"] {
+        texts[3] += &format!("2026-11-22T20:00:00.000000000Z {stream} F end of pieces\n");
         texts[3] += &format!("2026-11-22T23:59:59.000000000Z {stream} F last of {stream}\n");
     }
     let names = ["plain.log", "records.log", "cut.log", "pod.log"];
