@@ -83,8 +83,8 @@ pub(super) fn path_trouble(path: &str) -> Option<&'static str> {
     if path.contains('\0') {
         return Some("must not contain a NUL byte");
     }
-    if path.ends_with(".gz") || path.ends_with(".zst") {
-        return Some("compressed files are not supported by this version");
+    if [".bz2", ".xz", ".lz4"].iter().any(|it| path.ends_with(it)) {
+        return Some("cannot be decompressed: .gz and .zst files can");
     }
     if globset::GlobBuilder::new(path)
         .literal_separator(true)

@@ -19,6 +19,7 @@ mod sse;
 mod times;
 mod trace;
 mod track;
+mod unpack;
 
 pub use charset::{Charset, CharsetError};
 pub use docker::{DockerFrames, NoFrames};
@@ -33,6 +34,7 @@ pub use pool::{CHUNK_BYTES, Pool};
 pub use records::{Container, OpenRecord, RecordBuffer, RecordLimits, Recording};
 pub use sse::{Events, SseBuffer};
 pub use times::{TimeContext, TimeFrom};
+pub use unpack::{Damage, MAGIC_BYTES, Packing, Unpack};
 
 #[cfg(test)]
 mod properties;

@@ -86,8 +86,8 @@ fn what_is_no_source_is_named_without_secrets() {
         ("", "``: must not be empty"),
         ("x=", "``: must not be empty"),
         (
-            "a.gz",
-            "`a.gz`: compressed files are not supported by this version",
+            "a.xz",
+            "`a.xz`: cannot be decompressed: .gz and .zst files can",
         ),
         ("[.log", "`[.log`: is not a valid glob"),
     ];

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::identity::Head;
+use super::packed::packing_of;
 use super::{Inode, open};
 use crate::checkpoint::StreamRecord;
+use crate::framing::Packing;
 use crate::model::StreamKey;
 use crate::outputs::OwnFiles;
 
@@ -26,9 +28,19 @@ pub(super) struct Found {
     /// When it was last written to.
     pub(super) modified: SystemTime,
     pub(super) head: Head,
+    /// How it is compressed, if it is.
+    pub(super) packing: Option<Packing>,
 }
 
+/// The length of a compressed file's content before it was read to its end.
+pub(super) const UNKNOWN_LEN: u64 = u64::MAX;
+
 impl Found {
+    /// Bytes of content, as far as that is known.
+    pub(super) fn content_len(&self) -> u64 {
+        self.packing.map_or(self.len, |_| UNKNOWN_LEN)
+    }
+
     /// Opens and looks; `None` for what is not a regular file. Blocks.
     pub(super) fn look(path: &Path) -> io::Result<Option<Self>> {
         Self::of(Arc::new(open(path)?), path)
@@ -41,6 +53,7 @@ impl Found {
             return Ok(None);
         }
         let head = Head::read(&file)?;
+        let packing = packing_of(&file)?;
         let inode = Inode {
             dev: metadata.dev(),
             ino: metadata.ino(),
@@ -53,6 +66,7 @@ impl Found {
             len: metadata.len(),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             head,
+            packing,
         }))
     }
 

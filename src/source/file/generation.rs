@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Inode;
+use super::found::UNKNOWN_LEN;
 use super::identity::Head;
 use super::pump::{Cursor, LastLine, Location, Pumped};
 use super::tail::Place;
@@ -34,6 +35,10 @@ pub(super) struct Generation {
     pub(super) caught_up: bool,
     /// Its length when it was last read to the end, in bytes.
     pub(super) len: u64,
+    /// True for a compressed file: `len` is about what was read of its content.
+    pub(super) is_packed: bool,
+    /// True once a compressed file was read to its end: nothing will follow.
+    pub(super) is_finite: bool,
     /// True where `record` is not in the journal as it is.
     pub(super) unsaved: bool,
 }
@@ -166,6 +171,15 @@ impl Generation {
     /// True once every sink has everything that was in it.
     pub(super) fn is_drained(&self) -> bool {
         self.places.iter().all(|slot| slot.drained || slot.closed)
+    }
+
+    /// The length of its content, as far as that is known.
+    pub(super) fn content_len(&self) -> u64 {
+        if self.is_packed && !self.is_finite {
+            UNKNOWN_LEN
+        } else {
+            self.len
+        }
     }
 
     /// Takes a cursor back from its pump.

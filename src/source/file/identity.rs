@@ -10,7 +10,9 @@ use std::os::unix::fs::FileExt as _;
 
 use twox_hash::XxHash3_64;
 
+use super::packed::read_packed_head;
 use crate::checkpoint::StreamRecord;
+use crate::framing::Packing;
 use crate::model::{GUARD_BYTES, guard_of};
 
 /// How many of the first bytes a fingerprint covers at most.
@@ -21,10 +23,13 @@ pub(super) const HEAD_BYTES: usize = 1024;
 pub(super) struct Head(Vec<u8>);
 
 impl Head {
-    /// Reads the first bytes.
+    /// Reads the first bytes, of a compressed file those of its content.
     pub(super) fn read(file: &File) -> io::Result<Self> {
         let mut head = vec![0; HEAD_BYTES];
-        let len = read_full_at(file, &mut head, 0)?;
+        let mut len = read_full_at(file, &mut head, 0)?;
+        if let Some(packing) = Packing::of(&head[..len]) {
+            len = read_packed_head(file, packing, &mut head)?;
+        }
         head.truncate(len);
         Ok(Self(head))
     }

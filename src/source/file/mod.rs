@@ -4,16 +4,21 @@
 //! decides whether a file is known, `intake` does so for many at once, `rotation` knows what rotation
 //! does to names and copies. `follow` is the loop that owns all of them, `pump` moves lines of one
 //! file into one sink's queue, `tail` is what one blocking read does and `place` where one starts,
-//! `since` looks for a time, `watch` brings hints.
+//! `since` looks for a time, `watch` brings hints. Of compressed files, `packed` reads the content,
+//! `input` does what `tail` does for others, `ending` judges how it ended, and `archive` does what `adopt` does.
 
 mod adopt;
+mod archive;
 mod discover;
+mod ending;
 mod folders;
 mod follow;
 mod found;
 mod generation;
 mod identity;
+mod input;
 mod intake;
+mod packed;
 mod pattern;
 mod place;
 mod pump;

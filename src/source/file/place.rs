@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::identity::{guard_at, read_guarded};
+use super::packed::{last_lines, packed_guard_at, packed_guarded, packing_of};
 use crate::framing::{Charset, Start};
 use crate::model::{Ahead, Begun, Position, guard_of};
 
@@ -74,7 +75,7 @@ impl Place {
             ahead: self.ahead,
         };
         if let Some(charset) = charset.filter(|_| self.mid_line) {
-            let before = read_guarded(file, charset.align(self.offset))?;
+            let before = guarded(file, charset.align(self.offset))?;
             start.mid_line = !charset.ends_with_newline(&before);
         }
         Ok(start)
@@ -82,6 +83,10 @@ impl Place {
 
     /// True where a file of `len` bytes still holds what was read up to here.
     pub(super) fn is_held_by(&self, file: &File, len: u64) -> io::Result<bool> {
+        if let Some(packing) = packing_of(file)? {
+            let guard = packed_guard_at(file, packing, self.offset)?;
+            return Ok(guard == Ok(self.guard));
+        }
         Ok(self.offset <= len && guard_at(file, self.offset)? == self.guard)
     }
 
@@ -123,7 +128,7 @@ impl Place {
 
     /// A byte; in the middle of a line, what is left of it is passed over.
     pub(super) fn at(file: &File, offset: u64) -> io::Result<Self> {
-        let before = read_guarded(file, offset)?;
+        let before = guarded(file, offset)?;
         let mid_line = before.last().is_some_and(|byte| *byte != b'\n');
         Ok(Self {
             offset,
@@ -138,6 +143,16 @@ impl Place {
     pub(super) fn last_lines(file: &File, count: u64) -> io::Result<Self> {
         const BLOCK_BYTES: u64 = 64 * 1024;
         let len = file.metadata()?.len();
+        if let Some(packing) = packing_of(file)? {
+            let (offset, guard) = last_lines(file, packing, count)?;
+            return Ok(Self {
+                offset,
+                guard,
+                mid_line: false,
+                ahead: None,
+                begun: None,
+            });
+        }
         if count == 0 {
             return Self::at(file, len);
         }
@@ -168,6 +183,14 @@ impl Place {
             end = start;
         }
         Ok(Self::beginning())
+    }
+}
+
+/// What the guard of an offset covers; of a compressed file, of its content.
+fn guarded(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+    match packing_of(file)? {
+        Some(packing) => packed_guarded(file, packing, offset),
+        None => read_guarded(file, offset),
     }
 }
 

@@ -8,13 +8,15 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::discover::find_inode;
+use super::ending::Meaning;
 use super::identity::{Beginning, Head};
+use super::input::Input;
 use super::tail::{Change, Hop, Part, Place, Reading};
 use super::{Inode, open};
 use crate::checkpoint::Checkpoints;
@@ -98,6 +100,8 @@ pub(super) struct Pumped {
     pub(super) end: End,
     /// The fingerprint, where it was asked for.
     pub(super) head: Option<Head>,
+    /// How long it was away.
+    pub(super) took: Duration,
 }
 
 /// Why a pump came back.
@@ -112,7 +116,11 @@ pub(super) enum End {
         is_open: bool,
         /// When what is left has waited long enough, if it ever will have.
         wake: Option<Instant>,
+        /// True where nothing will follow: it was compressed, and read to its end.
+        is_finite: bool,
     },
+    /// It is compressed and ends in the middle: it is still being written.
+    Torn,
     /// The file is no longer the one that was read.
     Changed(Change),
     /// The file is not open and cannot be found any more.
@@ -128,6 +136,7 @@ pub(super) enum End {
 impl Pump {
     /// Runs to the file's end.
     pub(super) async fn run(mut self, mut cursor: Cursor) -> Pumped {
+        let began = Instant::now();
         let _behind = self.outlet.sender.behind();
         let end = match self.opened().await {
             Ok(Some(file)) => self.read(file, &mut cursor).await.unwrap_or_else(|end| end),
@@ -147,6 +156,7 @@ impl Pump {
             inode: self.location.inode,
             end,
             head,
+            took: began.elapsed(),
         }
     }
 
@@ -227,6 +237,7 @@ impl Pump {
             limit: self.outlet.chunk_bytes,
             lines_max: self.outlet.chunk_lines,
             beginning: self.beginning,
+            input: Input::Unknown,
         })
     }
 
@@ -250,8 +261,18 @@ impl Pump {
         mut reading: Reading,
         cursor: &mut Cursor,
     ) -> Result<End, End> {
+        let meaning = match reading.input.ending().cloned() {
+            Some(ending) => Some(self.judge(&file, ending, &reading, cursor).await?),
+            None => None,
+        };
+        let tail = match meaning {
+            Some(Meaning::GoesOn) => return Ok(End::Torn),
+            Some(Meaning::Over) => LastLine::IsSent,
+            None => self.tail,
+        };
+        let is_finite = meaning.is_some();
         loop {
-            let (due, wake) = match self.tail {
+            let (due, wake) = match tail {
                 LastLine::Waits => {
                     let (due, wake) =
                         cursor
@@ -272,6 +293,7 @@ impl Pump {
                         .saturating_sub(cursor.place.offset),
                     is_open: reading.framer.open().count() > 0,
                     wake,
+                    is_finite,
                 });
             };
             let charge = self.charge().await?;
@@ -287,12 +309,13 @@ impl Pump {
             let (parts, rest, now) = taken.await.map_err(End::Failed)?;
             reading = rest;
             cursor.refined = reading.refined;
-            if parts.is_empty() && self.tail == LastLine::IsSent {
+            if parts.is_empty() && tail == LastLine::IsSent {
                 // Only the rest of a line that was cut.
                 return Ok(End::CaughtUp {
                     unfinished: 0,
                     is_open: false,
                     wake: None,
+                    is_finite,
                 });
             }
             self.forward(cursor, parts, (now, charge)).await?;

@@ -315,7 +315,11 @@ fn is_sibling(of: &Path, path: &Path) -> bool {
     let rotated = |rest: &str| {
         rest.starts_with(['.', '-']) && rest[1..].starts_with(|c: char| c.is_ascii_digit())
     };
-    if name.strip_prefix(&base).is_some_and(rotated) {
+    let compressed = |rest: &str| [".gz", ".zst"].contains(&rest);
+    if name
+        .strip_prefix(&base)
+        .is_some_and(|rest| rotated(rest) || compressed(rest))
+    {
         return true;
     }
     let Some((stem, extension)) = base.rsplit_once('.') else {
@@ -326,7 +330,7 @@ fn is_sibling(of: &Path, path: &Path) -> bool {
         .is_some_and(rotated)
 }
 
-fn is_compressed(path: &Path) -> bool {
+pub(super) fn is_compressed(path: &Path) -> bool {
     path.extension()
         .is_some_and(|it| ["gz", "zst", "bz2", "xz"].iter().any(|known| it == *known))
 }

@@ -13,8 +13,9 @@ use std::time::UNIX_EPOCH;
 use jiff::tz::TimeZone;
 
 use super::found::Found;
+use super::packed::{Step, Unpacker};
 use super::{Start, pump};
-use crate::framing::{Charset, Container, TimeContext, TimeFrom};
+use crate::framing::{Charset, Container, Packing, TimeContext, TimeFrom};
 
 /// What is read at once, and how far lines may be out of order.
 const BLOCK_BYTES: u64 = 64 * 1024;
@@ -88,7 +89,34 @@ impl Since {
         if modified_ns < self.from_ns {
             return Ok(Start::End);
         }
-        self.find(&found.file, found.len)
+        match found.packing {
+            Some(packing) => self.find_packed(&found.file, packing),
+            None => self.find(&found.file, found.len),
+        }
+    }
+
+    /// The same in a compressed file: its content can be read forward only.
+    fn find_packed(&self, file: &File, packing: Packing) -> io::Result<Start> {
+        let content = Content::Packed(file, Box::new(Unpacker::new(packing)));
+        let mut lines = Lines::over(content, 0, self.charset, u64::MAX);
+        let mut has_times = false;
+        while let Some(line) = lines.next()? {
+            if let Some(time_ns) = self.time_of(line) {
+                if time_ns >= self.from_ns {
+                    return Ok(if has_times {
+                        Start::At(lines.begun)
+                    } else {
+                        Start::Beginning
+                    });
+                }
+                has_times = true;
+            }
+        }
+        Ok(if has_times {
+            Start::End
+        } else {
+            Start::Beginning
+        })
     }
 
     /// Where the lines begin that are young enough; at the beginning where no time is found.
@@ -150,7 +178,7 @@ impl Since {
 
 /// Whole lines of a part of a file.
 struct Lines<'a> {
-    input: BufReader<ReadAt<'a>>,
+    input: BufReader<Content<'a>>,
     charset: Option<Charset>,
     line: Vec<u8>,
     /// Where the line begins that was returned last.
@@ -171,20 +199,24 @@ impl<'a> Lines<'a> {
         };
         let from = charset.map_or(from, |it| it.align(from));
         let begin = from.saturating_sub(unit);
+        let mut lines = Self::over(Content::Plain { file, at: begin }, begin, charset, until);
+        if from > 0 {
+            lines.read_line()?;
+        }
+        Ok(lines)
+    }
+
+    /// What begins at `begin`, which is the start of a line or right before it.
+    fn over(input: Content<'a>, begin: u64, charset: Option<Charset>, until: u64) -> Self {
         let capacity = usize::try_from(BLOCK_BYTES).expect("64 KiB");
-        let input = ReadAt { file, at: begin };
-        let mut lines = Self {
+        Self {
             input: BufReader::with_capacity(capacity, input),
             charset,
             line: Vec::new(),
             begun: begin,
             next: begin,
             until,
-        };
-        if from > 0 {
-            lines.read_line()?;
         }
-        Ok(lines)
     }
 
     /// The next line, with its newline where it has one already; empty where it is overlong.
@@ -234,16 +266,29 @@ impl<'a> Lines<'a> {
 }
 
 /// Reads a file that others read from elsewhere.
-struct ReadAt<'a> {
-    file: &'a File,
-    at: u64,
+enum Content<'a> {
+    Plain { file: &'a File, at: u64 },
+    Packed(&'a File, Box<Unpacker>),
 }
 
-impl Read for ReadAt<'_> {
+impl Read for Content<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(bytes, self.at)?;
-        self.at += read as u64;
-        Ok(read)
+        match self {
+            Self::Plain { file, at } => {
+                let read = file.read_at(bytes, *at)?;
+                *at += read as u64;
+                Ok(read)
+            }
+            Self::Packed(file, unpacker) => {
+                let step = unpacker.read(file, bytes)?;
+                unpacker.keep_from(unpacker.offset());
+                Ok(match step {
+                    Step::Content(read) => read,
+                    // How it ends is judged and said when it is read.
+                    Step::Ended(_) => 0,
+                })
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use super::identity::{Beginning, guard_at, read_guarded};
+use super::input::Input;
 pub(super) use super::place::Place;
 use super::pump::now_ns;
 use crate::framing::{Framer, Taken};
@@ -76,6 +77,8 @@ pub(super) struct Reading {
     pub(super) lines_max: u32,
     /// How the file began when it was taken in: before the first byte there is no guard.
     pub(super) beginning: Beginning,
+    /// Where the bytes come from.
+    pub(super) input: Input,
 }
 
 impl Reading {
@@ -112,6 +115,9 @@ impl Reading {
     /// # Errors
     /// Those of `pread(2)` and `fstat(2)`.
     pub(super) fn hop(&mut self, file: &File, place: Place) -> io::Result<Hop> {
+        if self.input.is_packed(file)? {
+            return self.hop_packed(file, place);
+        }
         let offset = self.framer.read_offset();
         let spare = self.framer.spare();
         let (spare, _) = spare.split_at_mut(self.limit.min(spare.len()));
@@ -166,7 +172,10 @@ impl Reading {
         let Some(taken) = take(&mut self.framer) else {
             return Ok(Vec::new());
         };
-        let part = part_of(file, taken)?;
+        let part = match self.input.place_after(&taken) {
+            Some(place) => (taken.lines, place),
+            None => part_of(file, taken)?,
+        };
         Ok(self.refined(vec![part]))
     }
 
@@ -190,7 +199,7 @@ impl Reading {
         })
     }
 
-    fn refined(&mut self, parts: Vec<Part>) -> Vec<Part> {
+    pub(super) fn refined(&mut self, parts: Vec<Part>) -> Vec<Part> {
         if self.refine.is_idle() {
             return self.not_owned(parts);
         }
@@ -255,7 +264,13 @@ fn part_of(file: &File, taken: Taken) -> io::Result<Part> {
 }
 
 /// Cuts lines so that no part holds more than a batch may, each part with the place after it.
-fn parts(lines: Lines, start: Place, end: Place, before: &[u8], lines_max: u32) -> Vec<Part> {
+pub(super) fn parts(
+    lines: Lines,
+    start: Place,
+    end: Place,
+    before: &[u8],
+    lines_max: u32,
+) -> Vec<Part> {
     // Behind the rest of a cut line the first byte's offset is not the start's.
     if lines.count() <= lines_max || !lines.is_untouched() || start.mid_line {
         return vec![(Some(lines), end)];
@@ -339,6 +354,7 @@ mod tests {
             limit: LIMIT,
             lines_max: 100,
             beginning: Beginning::default(),
+            input: Input::Unknown,
         }
     }
 

@@ -4,6 +4,7 @@
 mod charset;
 mod container;
 mod multiline;
+mod packed;
 mod select;
 
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::CursorKey;
+use crate::source::file::archive::Copies;
 use crate::source::file::found::{Found, SEEN_SLACK_S, key_of, now_s, still_there};
 use crate::source::file::rotation::{CopyOf, Living, bases, copy_of, ended_last};
 use crate::source::file::tail::Place;
@@ -48,11 +49,11 @@ pub(super) struct Adopted {
 /// What it decides is journalled by [`Registry::write`], before the first line is sent.
 #[derive(Debug)]
 pub(super) struct Registry {
-    source: Arc<str>,
+    pub(super) source: Arc<str>,
     sinks: Vec<Arc<str>>,
-    checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
     /// Streams that no file has claimed in this process. Several can have had the same inode.
-    by_inode: QuickMap<Inode, Vec<Arc<StreamRecord>>>,
+    pub(super) by_inode: QuickMap<Inode, Vec<Arc<StreamRecord>>>,
     /// The inodes of those that were last seen at a path; made when it is needed first.
     by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
     /// When the last of the ended streams was noted; made when it is needed first.
@@ -60,6 +61,7 @@ pub(super) struct Registry {
     /// Paths that known streams were at, and those that rotation may have made them from; made when
     /// it is needed first.
     knew: Option<HashSet<PathBuf>>,
+    pub(super) copies: Copies,
     unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
     /// See [`VERIFIED_MAX`].
     n_verified: usize,
@@ -81,6 +83,7 @@ impl Registry {
             by_path: None,
             ended: None,
             knew: None,
+            copies: Copies::new(),
             unwritten: Default::default(),
             n_verified: 0,
         };
@@ -98,7 +101,7 @@ impl Registry {
         this
     }
 
-    fn remove(&mut self, record: &StreamRecord) {
+    pub(super) fn remove(&mut self, record: &StreamRecord) {
         let inode = Inode::of_record(record);
         if let Some(same) = self.by_inode.get_mut(&inode) {
             same.retain(|other| other.id != record.id);
@@ -238,6 +241,9 @@ impl Registry {
         start: Start,
         living: &[Living],
     ) -> io::Result<Decision> {
+        if let Some(decision) = self.adopt_packed(&found, start)? {
+            return Ok(decision);
+        }
         if let Some(record) = self.claim(&found)? {
             return Ok(Decision::Read(Box::new(self.resume_as(&record, found)?)));
         }
@@ -258,7 +264,7 @@ impl Registry {
     }
 
     /// Goes on with a known stream in the file that was found.
-    fn resume_as(&mut self, record: &StreamRecord, found: Found) -> io::Result<Adopted> {
+    pub(super) fn resume_as(&mut self, record: &StreamRecord, found: Found) -> io::Result<Adopted> {
         let places = self.resume(record, &found);
         let record = self.record_of(&found, Arc::clone(&record.id));
         Ok(self.remember(found, record, places))
@@ -280,7 +286,7 @@ impl Registry {
             ino: found.inode.ino,
             head_len: found.head.len(),
             head_hash: found.head.hash(),
-            len: found.len,
+            len: found.content_len(),
             seen: now_s(),
             ended: false,
         }
@@ -307,7 +313,7 @@ impl Registry {
 
     /// The known stream that this file continues: the same inode, the same beginning, and what was
     /// read of it unchanged.
-    fn claim(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
+    pub(super) fn claim(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
         let known = self.by_inode.get(&found.inode).cloned().unwrap_or_default();
         for record in known {
             if self.is_continued(&record, found)? {
@@ -361,14 +367,6 @@ impl Registry {
         Ok(true)
     }
 
-    fn resume_places(&self, record: &StreamRecord) -> Vec<Place> {
-        let positions = self.checkpoints.positions(&record.source, &key_of(record));
-        let places = positions.iter();
-        places
-            .filter_map(|(_, at)| Place::from_position(at))
-            .collect()
-    }
-
     /// Each sink's place in a known stream. A sink that is new to it starts where the others are.
     fn resume(&self, record: &StreamRecord, found: &Found) -> Vec<Place> {
         let known = self.checkpoints.positions(&record.source, &key_of(record));
@@ -389,6 +387,15 @@ impl Registry {
             (None, None) => Place::beginning(),
         };
         self.sinks.iter().map(start).collect()
+    }
+
+    /// Where the sinks of the source stand in a known stream.
+    pub(super) fn settled(&self, record: &StreamRecord) -> impl Iterator<Item = Place> {
+        let known = self.checkpoints.positions(&record.source, &key_of(record));
+        let known = known
+            .into_iter()
+            .filter(|(sink, _)| self.sinks.contains(sink));
+        known.filter_map(|(_, at)| Place::from_position(&at))
     }
 
     fn cursors(&self, record: &StreamRecord, places: &[Place]) -> Vec<CursorRecord> {

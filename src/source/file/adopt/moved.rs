@@ -14,7 +14,7 @@ use super::{Adopted, Decision, Registry};
 use crate::checkpoint::StreamRecord;
 use crate::source::file::discover::find_inode;
 use crate::source::file::folders::Folders;
-use crate::source::file::found::{Found, noted_at, now_s, still_there};
+use crate::source::file::found::{Found, UNKNOWN_LEN, noted_at, now_s, still_there};
 use crate::source::file::generation::GenerationId;
 use crate::source::file::rotation::{
     CopyOf, Living, age_key, bases, copy_of, find_copy, find_missed, find_rewritten, named_path,
@@ -165,7 +165,8 @@ impl Registry {
         let mut gone = Vec::new();
         for record in known {
             let least = self.resume_places(&record).iter().map(|it| it.offset).min();
-            let unread = record.len.saturating_sub(least.unwrap_or(0));
+            let known = Some(record.len).filter(|len| *len != UNKNOWN_LEN);
+            let unread = known.unwrap_or(0).saturating_sub(least.unwrap_or(0));
             // It is said once, and forgotten as what has ended is.
             self.unwritten.0.push(StreamRecord {
                 ended: true,

@@ -12,6 +12,7 @@ use crate::model::Ledger;
 use crate::source::SourceError;
 use crate::source::file::Follow;
 use crate::source::file::adopt::Registry;
+use crate::source::file::ending::torn_pause;
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{End, Pumped, lock, on_pool};
@@ -32,6 +33,7 @@ impl FileSource {
         };
         let end = std::mem::replace(&mut pumped.end, End::Broken);
         let elsewhere = pumped.inode != generation.inode;
+        let took = pumped.took;
         if let Some(head) = generation.take_back(outlet, pumped, now) {
             generation.grow(&head);
         }
@@ -41,16 +43,18 @@ impl FileSource {
         slot.not_before = now + self.cx.outlets[outlet].pace;
         match end {
             // Meanwhile the generation went on in a copy: what the pump saw is not about that.
-            End::CaughtUp { .. } | End::Changed(_) | End::Missing if elsewhere => {
+            End::CaughtUp { .. } | End::Torn | End::Changed(_) | End::Missing if elsewhere => {
                 self.want(id, outlet, now);
             }
             End::CaughtUp {
                 unfinished,
                 is_open,
                 wake,
+                is_finite,
             } => {
                 // Asked for again: what came since this read began is not read.
-                slot.drained = !is_open && !again;
+                slot.drained = !is_open && (!again || is_finite);
+                generation.is_finite |= is_finite;
                 if let Some(wake) = wake {
                     self.later.insert((id, outlet), wake);
                 }
@@ -62,6 +66,11 @@ impl FileSource {
                     generation.len = len;
                     self.caught_up(id);
                 }
+            }
+            End::Torn => {
+                slot.not_before = now + torn_pause(took);
+                slot.drained = false;
+                self.later.insert((id, outlet), slot.not_before);
             }
             End::Closed => slot.closed = true,
             End::Broken => self.restart(id, outlet),
@@ -83,7 +92,9 @@ impl FileSource {
         if !generation.is_drained() {
             return;
         }
-        let last = generation.phase == Phase::Ending || self.config.follow == Follow::UntilEnd;
+        let last = generation.phase == Phase::Ending
+            || generation.is_finite
+            || self.config.follow == Follow::UntilEnd;
         let first = !std::mem::replace(&mut generation.caught_up, true);
         if last {
             self.end(id);
@@ -233,6 +244,7 @@ impl FileSource {
         }
         self.by_inode.insert(copy.inode, id);
         generation.inode = copy.inode;
+        generation.is_packed = copy.packing.is_some();
         generation.file = Some(copy.file);
         let record = Arc::make_mut(&mut generation.record);
         record.path = copy.path.to_string_lossy().into();
@@ -299,9 +311,14 @@ impl FileSource {
         if self.by_inode.get(&generation.inode) == Some(&id) {
             self.by_inode.remove(&generation.inode);
         }
+        if generation.is_finite
+            && let (Some(file), Some(registry)) = (&generation.file, &mut self.registry)
+        {
+            registry.note_read(generation.inode, file);
+        }
         let mut record = StreamRecord::clone(&generation.record);
         record.ended = true;
-        record.len = generation.len;
+        record.len = generation.content_len();
         if let Err(error) = self.cx.checkpoints.register(vec![record], Vec::new()) {
             warn!(source = %self.common.name, %error, "cannot note the end of a file");
         }

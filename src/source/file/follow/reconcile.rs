@@ -18,7 +18,7 @@ use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::intake::alias_of;
 use crate::source::file::pump::on_pool;
-use crate::source::file::rotation::bases;
+use crate::source::file::rotation::{bases, is_compressed};
 use crate::source::file::watch::Polled;
 
 /// Names that did not move for so long have been rotated to where they stay.
@@ -99,6 +99,10 @@ impl FileSource {
             named.is_none_or(|named| named.entry_ino != it.entry_ino)
         };
         let candidates: Vec<Match> = matches.into_iter().filter(is_new).collect();
+        if candidates.iter().any(|it| is_compressed(&it.path)) {
+            // What it may be a copy of is told by what the journal knows of the others.
+            self.save_records().await;
+        }
         let (alone, mut beside) = self.apart(candidates, &before);
         beside.extend(self.take_in_all(alone).await?);
         for candidate in beside {

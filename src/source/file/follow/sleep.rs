@@ -10,6 +10,7 @@ use crate::model::{Ledger, Origin, StreamKey};
 use crate::source::Outlet;
 use crate::source::file::Follow;
 use crate::source::file::adopt::Registry;
+use crate::source::file::found::UNKNOWN_LEN;
 use crate::source::file::generation::{Generation, GenerationId, Phase, Sleeper, Slot};
 use crate::source::file::pump::Cursor;
 use crate::source::file::tail::Place;
@@ -84,6 +85,7 @@ impl FileSource {
             return Sleep::Sound;
         };
         let generation = *generation;
+        let len = generation.content_len();
         // The journal's copy of the record serves both.
         let known = self.cx.checkpoints.stream(&generation.record);
         let record = known.unwrap_or(generation.record);
@@ -91,7 +93,7 @@ impl FileSource {
             record,
             path: generation.path,
             places,
-            len: generation.len,
+            len,
             after: None,
             doubtful: false,
         };
@@ -144,6 +146,7 @@ impl FileSource {
             path: Some(Arc::clone(&sleeper.record.path)),
             labels: Arc::clone(&self.common.labels),
         };
+        let is_packed = sleeper.len == UNKNOWN_LEN;
         Generation {
             origin: Arc::new(origin),
             inode: sleeper.inode(),
@@ -154,7 +157,9 @@ impl FileSource {
             places,
             hot_until: now,
             caught_up: false,
-            len: sleeper.len,
+            len: if is_packed { 0 } else { sleeper.len },
+            is_packed,
+            is_finite: false,
             unsaved: false,
             record: sleeper.record,
         }

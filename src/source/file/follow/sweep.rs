@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::FileSource;
 use crate::source::SourceError;
 use crate::source::file::discover::Match;
+use crate::source::file::found::UNKNOWN_LEN;
 use crate::source::file::generation::{Generation, GenerationId, Phase};
 use crate::source::file::pump::on_pool;
 use crate::source::file::tail::Place;
@@ -24,7 +25,8 @@ struct Asked {
     id: GenerationId,
     path: Arc<Path>,
     inode: Inode,
-    len: u64,
+    /// `None` where it says nothing: of a compressed file, that of its content is known.
+    len: Option<u64>,
     /// Where something must be unchanged, for a file that can have been written anew.
     places: Option<Box<[Place]>>,
 }
@@ -133,7 +135,7 @@ impl FileSource {
                 id,
                 path: Arc::clone(&sleeper.path),
                 inode: sleeper.inode(),
-                len: sleeper.len,
+                len: Some(sleeper.len).filter(|len| *len != UNKNOWN_LEN),
                 places: sleeper.doubtful.then(|| sleeper.places.clone()),
             });
         }
@@ -142,7 +144,7 @@ impl FileSource {
             id,
             path: Arc::clone(&generation.path),
             inode: generation.inode,
-            len: generation.len,
+            len: (!generation.is_packed).then_some(generation.len),
             places: None,
         })
     }
@@ -156,7 +158,7 @@ impl Asked {
             return Some(Differs::Inode);
         }
         let len = metadata.len();
-        if len != self.len {
+        if self.len.is_some_and(|known| known != len) {
             return Some(Differs::Content);
         }
         let places = self.places.as_deref()?;

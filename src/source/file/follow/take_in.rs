@@ -385,7 +385,7 @@ impl FileSource {
             record: Arc::clone(&adopted.record),
             path: adopted.found.path.as_path().into(),
             places: adopted.places.as_slice().into(),
-            len: adopted.found.len,
+            len: adopted.found.content_len(),
             after,
             doubtful: false,
         }

@@ -130,7 +130,7 @@ impl FileSource {
 /// What is to be remembered of a generation now.
 fn record_now(generation: &Generation) -> StreamRecord {
     StreamRecord {
-        len: generation.len,
+        len: generation.content_len(),
         seen: now_s(),
         ..StreamRecord::clone(&generation.record)
     }
