@@ -1,12 +1,13 @@
 //! The poll source: APIs that are asked again and again, each page of theirs a list of records.
 //!
 //! `config` is what can be said about it, `fetch` reads an answer, `page` takes it apart, `follow` knows
-//! which page is next, `place` is where an API stands, and `target` puts it together for one URL. Each URL is a stream of its own;
-//! all are driven by one task.
+//! which page is next, `known` remembers which records came last, `place` is where an API stands, and `target` puts it
+//! together for one URL. Each URL is a stream of its own; all are driven by one task.
 
 mod config;
 mod fetch;
 mod follow;
+mod known;
 mod page;
 mod place;
 mod target;

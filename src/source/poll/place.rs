@@ -3,19 +3,13 @@
 //!
 //! No I/O, no clock.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
+use super::known::Known;
 use crate::model::Position;
-
-/// Ids that are known while it runs.
-const KNOWN_MAX: usize = 10_000;
-
-/// Ids that are saved with a position.
-const SAVED_MAX: usize = 1_000;
 
 /// Where an API stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,7 +18,7 @@ pub(super) struct Place {
     pub(super) cursor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unchanged: Option<Unchanged>,
-    /// Records so far, over all runs: tells which of two places is the older one.
+    /// Records that were new so far, over all runs: tells which of two places is the older one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) n_records: u64,
     /// The hashes of the last ids, sixteen digits each.
@@ -73,43 +67,13 @@ impl Place {
 
     /// Notes which ids are the last ones.
     pub(super) fn set_ids(&mut self, known: &Known) {
-        let n_old = known.order.len().saturating_sub(SAVED_MAX);
-        let last = known.order.iter().skip(n_old);
-        self.ids = last.map(|id| format!("{id:016x}")).collect();
+        self.ids = known.saved().map(|id| format!("{id:016x}")).collect();
     }
 
     pub(super) fn known(&self) -> Known {
-        let mut known = Known::default();
         let digits = self.ids.as_bytes().chunks_exact(16);
-        let ids =
-            digits.filter_map(|it| u64::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok());
-        ids.for_each(|id| {
-            known.insert(id);
-        });
-        known
-    }
-}
-
-/// The ids of the last records.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    order: VecDeque<u64>,
-    all: HashSet<u64>,
-}
-
-impl Known {
-    /// Takes an id in; false where it is known.
-    pub(super) fn insert(&mut self, id: u64) -> bool {
-        if !self.all.insert(id) {
-            return false;
-        }
-        self.order.push_back(id);
-        if self.order.len() > KNOWN_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.all.remove(&oldest);
-        }
-        true
+        let id = |it| u64::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok();
+        Known::of(digits.filter_map(id))
     }
 }
 
@@ -119,8 +83,7 @@ mod tests {
 
     #[test]
     fn a_place_is_saved_and_read() {
-        let mut known = Known::default();
-        assert!(known.insert(7) && known.insert(u64::MAX) && !known.insert(7));
+        let known = Known::of([7, u64::MAX].into_iter());
         let mut place = Place {
             cursor: Some("a \"b\"".to_owned()),
             unchanged: Some(Unchanged {
@@ -139,19 +102,7 @@ mod tests {
 
         assert_eq!(read, place);
         let mut known = read.known();
-        assert!(!known.insert(7) && !known.insert(u64::MAX) && known.insert(8));
+        assert!(!known.see(7) && !known.see(u64::MAX) && known.see(8));
         assert_eq!(Place::read("of another version"), Place::default());
-    }
-
-    #[test]
-    fn the_oldest_ids_are_forgotten() {
-        let mut known = Known::default();
-        (0..=KNOWN_MAX as u64).for_each(|id| assert!(known.insert(id)));
-
-        assert!(!known.insert(1) && known.insert(0));
-        let mut place = Place::default();
-        place.set_ids(&known);
-        assert_eq!(place.known().order.len(), SAVED_MAX);
-        assert!(!place.known().insert(0));
     }
 }

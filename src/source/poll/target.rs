@@ -14,8 +14,9 @@ use super::Shared;
 use super::config::{PollConfig, SentAs};
 use super::fetch::fetch;
 use super::follow::{Round, Said, Step, first_url};
+use super::known::{KNOWN_MAX, Known};
 use super::page::{Records, records};
-use super::place::{Known, Place, Unchanged, hash};
+use super::place::{Place, Unchanged, hash};
 use crate::framing::MessageBuffer;
 use crate::http::Ask;
 use crate::model::{Position, StreamKey};
@@ -25,6 +26,10 @@ use crate::source::{Common, Ends, SourceContext};
 
 const ACCEPTED: HeaderValue =
     HeaderValue::from_static("application/json, application/x-ndjson, */*;q=0.5");
+
+/// What is told where `dedupe` cannot hold what it promises.
+const MORE_THAN_KNOWN: &str = "a round has more records than dedupe remembers (10000): some of them come \
+                               twice; a `cursor` would ask for the new ones only";
 
 /// One URL of a source.
 #[derive(Debug)]
@@ -37,8 +42,8 @@ pub(super) struct Target {
     known: Known,
     /// The server asked not to be asked before.
     not_before: Option<Instant>,
-    /// What was last told of rounds that ended too early.
-    told: Option<&'static str>,
+    /// What was told of the set-up.
+    told: Vec<&'static str>,
 }
 
 impl Target {
@@ -59,7 +64,7 @@ impl Target {
             known: place.known(),
             place,
             not_before: None,
-            told: None,
+            told: Vec::new(),
         }
     }
 
@@ -107,6 +112,7 @@ impl Target {
     async fn round(&mut self, shared: &Shared) -> Result<(), End> {
         let config = &shared.config;
         let mut round = Round::new(self.first_url(config), config);
+        self.known.begin_round();
         // Where the newest record comes first, the first page tells how far this round leads.
         let mut newest = None;
         loop {
@@ -130,21 +136,7 @@ impl Target {
             self.note_missing(&found);
             let before = self.place.clone();
             let text = std::str::from_utf8(body).ok();
-            let cursor = text.and_then(|text| config.cursor.as_ref()?.from.find(text));
-            let keeps_newest = config.next.is_some()
-                && config
-                    .cursor
-                    .as_ref()
-                    .is_some_and(|rule| rule.from.is_of_first());
-            let mut is_moved = false;
-            if let Some(cursor) = cursor {
-                if !keeps_newest {
-                    is_moved = self.place.cursor.as_deref() != Some(&*cursor);
-                    self.place.cursor = Some(cursor.into_owned());
-                } else if round.is_first() {
-                    newest = Some(cursor.into_owned());
-                }
-            }
+            let is_moved = self.move_cursor(config, text, round.is_first(), &mut newest);
             let said = Said {
                 url: &answer.url,
                 links: links(&answer.headers),
@@ -153,7 +145,6 @@ impl Target {
                 is_moved,
             };
             let again = (self.first_url(config), self.place.cursor.as_deref());
-            self.place.n_records += found.len() as u64;
             let is_first = round.is_first();
             let step = round.step(config, &said, again);
             if step != Step::Page
@@ -161,7 +152,10 @@ impl Target {
             {
                 self.place.cursor = Some(newest);
             }
-            let ends_here = step != Step::Page && (is_first || config.next.is_none());
+            // What a cursor that has moved asks for is another page, also where it goes in a header.
+            let ends_here = step != Step::Page
+                && (is_first || config.next.is_none())
+                && self.place.cursor == before.cursor;
             self.note_validators(config, (&ask, &answer.headers), ends_here);
             self.push(config, &found, before).await?;
             match step {
@@ -173,6 +167,32 @@ impl Target {
                 }
             }
         }
+    }
+
+    /// Takes over what an answer says about where to go on; true where that is another place. Where the
+    /// first page of several says it, it is the `newest` until the round is over.
+    fn move_cursor(
+        &mut self,
+        config: &PollConfig,
+        text: Option<&str>,
+        is_first: bool,
+        newest: &mut Option<String>,
+    ) -> bool {
+        let Some(rule) = &config.cursor else {
+            return false;
+        };
+        let Some(cursor) = text.and_then(|text| rule.from.find(text)) else {
+            return false;
+        };
+        if config.next.is_some() && rule.from.is_of_first() {
+            if is_first {
+                *newest = Some(cursor.into_owned());
+            }
+            return false;
+        }
+        let is_moved = self.place.cursor.as_deref() != Some(&*cursor);
+        self.place.cursor = Some(cursor.into_owned());
+        is_moved
     }
 
     fn first_url(&self, config: &PollConfig) -> Url {
@@ -261,10 +281,11 @@ impl Target {
         let mut messages = MessageBuffer::new(self.line_bytes_max);
         for index in 0..found.len() {
             let id = config.dedupe.as_ref().and_then(|at| found.id(index, at));
-            if id.is_some_and(|id| !self.known.insert(hash(&id))) {
+            if id.is_some_and(|id| !self.known.see(hash(&id))) {
                 self.fanout.count_duplicates(1);
                 continue;
             }
+            self.place.n_records += 1;
             // What waits goes first: the last part brings the new place.
             if messages.ready() >= JOIN_BYTES
                 && let Some(lines) = messages.take()
@@ -277,6 +298,9 @@ impl Target {
         }
         if config.dedupe.is_some() {
             self.place.set_ids(&self.known);
+            if self.known.n_round() > KNOWN_MAX && config.cursor.is_none() {
+                self.tell(MORE_THAN_KNOWN);
+            }
         }
         let position = self.position(config);
         match messages.take() {
@@ -309,8 +333,8 @@ impl Target {
 
     /// Tells once what may be wrong with the set-up.
     fn tell(&mut self, what: &'static str) {
-        if self.told != Some(what) {
-            self.told = Some(what);
+        if !self.told.contains(&what) {
+            self.told.push(what);
             self.session.hint(what);
         }
     }
