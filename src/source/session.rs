@@ -167,6 +167,8 @@ pub(super) struct Session {
     received: bool,
     /// Why it could not connect, as it was last told.
     told: Option<String>,
+    /// Why a connection ended, as it was last told.
+    cut_told: Option<String>,
     /// Connections in a row that were not good.
     n_short: u32,
     ever_connected: bool,
@@ -200,6 +202,7 @@ impl Session {
             connected: None,
             received: false,
             told: None,
+            cut_told: None,
             n_short: 0,
             ever_connected: false,
         }
@@ -286,8 +289,12 @@ impl Session {
                 self.judge();
                 (cause.as_str(), self.backoff.next(*after))
             }
-            End::Refused { cause } => (cause.as_str(), self.backoff.longest()),
+            End::Refused { cause } => {
+                self.judge();
+                (cause.as_str(), self.backoff.longest())
+            }
             End::Denied { cause, .. } => {
+                self.judge();
                 self.counters.refused.add(1);
                 (cause.as_str(), self.backoff.longest())
             }
@@ -306,7 +313,7 @@ impl Session {
             return Next::Return;
         }
         match self.connected.take() {
-            Some(since) => self.tell_cut(cause, (since.elapsed(), delay), resume),
+            Some(since) => self.tell_cut(&end, cause, (since.elapsed(), delay), resume),
             None => self.tell_failure(&end, cause, delay),
         }
         tokio::select! {
@@ -373,10 +380,20 @@ impl Session {
         }
     }
 
-    fn tell_cut(&self, cause: &str, (after, retry): (Duration, Duration), resume: Option<&str>) {
-        if self.n_short > SHORT_TOLD {
+    fn tell_cut(
+        &mut self,
+        end: &End,
+        cause: &str,
+        (after, retry): (Duration, Duration),
+        resume: Option<&str>,
+    ) {
+        let is_told = self.cut_told.as_deref() == Some(cause);
+        let is_lasting = matches!(end, End::Refused { .. } | End::Denied { .. });
+        // While it keeps ending at once, only what a person can end is news, and once.
+        if self.n_short > SHORT_TOLD && (is_told || !is_lasting) {
             return;
         }
+        self.cut_told = Some(cause.to_owned());
         let resume = resume.filter(|token| token.chars().count() <= RESUME_CHARS_MAX);
         self.tell(&Note::Cut {
             cause,

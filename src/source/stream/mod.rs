@@ -166,11 +166,25 @@ async fn connection(
     session: &mut Session,
 ) -> End {
     let ask = server.question(reader);
-    let asked = server.endpoint.send(&server.url, &ask);
-    let response = tokio::select! {
-        biased;
-        () = session.stopped() => return End::Stopped,
-        response = within(config.idle, asked) => response,
+    // Freed when the answer is there: a thousand streams are a thousand of these.
+    let asked = Box::pin(server.endpoint.send(&server.url, &ask));
+    let mut asked = std::pin::pin!(within(config.idle, asked));
+    let mut is_told = config.idle.is_some();
+    let limit = config.network.connect_timeout;
+    let response = loop {
+        tokio::select! {
+            biased;
+            () = session.stopped() => return End::Stopped,
+            response = &mut asked => break response,
+            // By then a connection stands, or there would be an error. Some servers begin their answer
+            // with the first event only, so it is waited for all the same.
+            () = tokio::time::sleep(limit), if !is_told => {
+                is_told = true;
+                session.hint(&format!(
+                    "has not answered for {limit:?}: it is waited for (with `idle` it would be asked again)"
+                ));
+            }
+        }
     };
     let response = match response.map(|it| it.and_then(readable)) {
         Some(Ok(response)) => response,

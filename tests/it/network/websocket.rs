@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_tungstenite::tungstenite;
 
 use super::peer::{Peer, Port, node, python};
+use super::server::Server;
 use super::{logged, records};
 use crate::support::{Dir, Logweir, PATIENCE, Rng, pass, within};
 
@@ -196,4 +201,44 @@ fn what_is_typed_into_wscat_arrives_and_what_is_sent_is_seen_there() {
 
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(messages(&dir).len(), typed.len() + 1);
+}
+
+// Scenario: a server drops every connection at once, and at last says why it does. Bug: after five such
+// connections nothing was told any more, not even that somebody must do something. Fix: what only a person
+// can end is told whenever it is news; and as it is the same each time, once.
+#[test]
+fn a_refusal_is_told_however_often_the_connection_ended_before() {
+    use tungstenite::protocol::CloseFrame;
+    let dir = Dir::new();
+    let n = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&n);
+    let server = Server::start(move |socket| {
+        let Ok(mut socket) = tungstenite::accept(socket) else {
+            return;
+        };
+        let n = counted.fetch_add(1, Ordering::Relaxed);
+        let code: u16 = if n < 7 { 1001 } else { 1008 };
+        // An `Err` is a client that has gone.
+        let _ = socket.send(format!("text {n}").into());
+        let _ = socket.close(Some(CloseFrame {
+            code: code.into(),
+            reason: "".into(),
+        }));
+        while socket.read().is_ok() {}
+    });
+    let config = dir.config(&format!(
+        "[source]\nfeed = \"{}\"\n[sink]\narchive = \"{{dir}}/out.log\"\n",
+        server.url("ws", "/")
+    ));
+
+    let agent = Logweir::run(&dir, &config).start();
+    agent.wait_said(&["closed 1008 (policy violation)"]);
+    let ended = agent.stop();
+
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let told = |words: &str| ended.stderr.matches(words).count();
+    assert_eq!(told("closed 1001"), 5, "{}", ended.stderr);
+    assert_eq!(told("keeps ending at once"), 1, "{}", ended.stderr);
+    assert_eq!(told("closed 1008"), 1, "{}", ended.stderr);
+    assert_eq!(messages(&dir).len(), 8);
 }
