@@ -59,9 +59,12 @@ async fn free(inner: &Arc<Inner>) -> Infallible {
 
 async fn remove_first(inner: &Arc<Inner>, start: Place) -> io::Result<()> {
     let folder = inner.folder.clone();
+    // Nobody writes meanwhile: the room that it leaves is the spare's first.
+    let writer = Arc::clone(&inner.writer).lock_owned().await;
     let removed = spawn_blocking(move || {
         folder.remove(start.offset)?;
         folder.take_spare();
+        drop(writer);
         Ok(())
     });
     removed

@@ -196,6 +196,8 @@ impl Writer {
             end: next.end,
             file: Some(file),
         });
+        // Where every sink has all of the one before, no ledger will move that the keeper could wait for.
+        inner.signals.settled.notify_one();
         *self = next;
         Ok(())
     }

@@ -132,6 +132,40 @@ fn full_disk(small: &str) {
     );
 }
 
+// Scenario: each line is delivered before the next one comes, and then the disk is full. Bug: the segment
+// that was written to is ended for the room that it takes, but whoever removes segments waited for a sink to
+// move on, and all had; and the next record was longer than the room that is kept for that moment. So the
+// source waited for ever. Fix: whoever removes them is told of the new segment, too.
+#[test]
+fn a_disk_that_is_full_of_what_every_sink_has_is_freed() {
+    if !allowed("full spool", &MOUNTS, "mount -t tmpfs tiny /mnt") {
+        return;
+    }
+    const LINES: u64 = 30;
+    let dir = Dir::new();
+    let feed = Feed::start(Speaks::WebSocket);
+    let collector = Collector::start(Settings::raw(), |_: &Request| Answer::ok());
+    let config = config(&dir, &feed, &collector.url("/"));
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("4KiB", "128KiB")).unwrap();
+    let small = dir.path("state/spool");
+    fs::create_dir_all(&small).unwrap();
+    let agent = run_under(&dir, &config, &MOUNTS, &tmpfs("2m", &small)).start();
+
+    for number in 0..LINES {
+        feed.say(&[line(number, 100_000)]);
+        within("the line", DRAIN, || {
+            (stored(&collector).len() as u64 > number).then_some(())
+        });
+    }
+    let ended = agent.stop();
+
+    let told = "the spool cannot be written: the source waits";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    assert_eq!((ended.code, dropped(&ended)), (0, 0), "{}", ended.stderr);
+    assert_eq!(stored(&collector), (0..LINES).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_folder_that_may_not_be_written_makes_the_source_wait() {
     let wrapper = without_override();
