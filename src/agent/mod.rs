@@ -32,7 +32,7 @@ use crate::sink::file::{FileSink, Surroundings};
 use crate::sink::http::HttpSink;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{SinkConfig, SinkKind};
-use crate::source::{self, Denials, Outlet, SourceConfig, SourceContext, SourceError};
+use crate::source::{self, Denials, Outlet, SourceConfig, SourceContext, SourceError, SourceKind};
 use crate::telemetry::SinkCounters;
 
 /// Why an agent cannot start.
@@ -130,14 +130,14 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
 }
 
 impl Agent {
-    /// Tells of spools whose sources are not configured any more, or without a spool.
+    /// Tells of spools whose sources are not configured any more.
     async fn tell_unread_spools(&self) {
         let Some(state) = self.plan.state.clone() else {
             return;
         };
         let sources = self.plan.sources.iter();
-        let sources = sources.map(|it| (Arc::clone(&it.name), it.spool.is_some()));
-        let sources = sources.collect();
+        let sources = sources.filter(|it| !matches!(it.kind, SourceKind::File(_)));
+        let sources = sources.map(|it| Arc::clone(&it.name)).collect();
         let checkpoints = self.checkpoints.clone();
         let telling = move || source::spool::tell_unread(&state, &sources, &checkpoints);
         // A panic on the blocking pool is a bug, and no reason not to start.

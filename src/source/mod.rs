@@ -225,9 +225,17 @@ pub enum SourceError {
 /// # Errors
 /// [`SourceError`] where it can never go on. Passing trouble is handled inside.
 pub async fn run(config: SourceConfig, mut cx: SourceContext) -> Result<(), SourceError> {
-    let state = cx.checkpoints.dir().map(Path::to_owned);
-    let (Some(spool), Some(state)) = (config.spool, state) else {
+    // A file is its own buffer.
+    let is_file = matches!(config.kind, SourceKind::File(_));
+    let state = cx.checkpoints.dir().filter(|_| !is_file);
+    let Some(state) = state.map(Path::to_owned) else {
         return read(config, cx).await;
+    };
+    let Some(spool) = config.spool else {
+        return match Box::pin(spool::retire(&config.name, &state, &cx)).await {
+            Some(()) => read(config, cx).await,
+            None => Ok(()),
+        };
     };
     let Some(spool) = Spool::open(&config.name, spool, &state, &cx).await else {
         return Ok(());

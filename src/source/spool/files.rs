@@ -149,6 +149,18 @@ impl Folder {
         fs::remove_file(self.0.join(SPARE)).is_ok()
     }
 
+    /// Removes every segment, and the folder unless something else is in it: what was set aside stays.
+    pub(super) fn remove_all(&self) -> io::Result<()> {
+        self.give_spare();
+        for segment in self.list()?.0 {
+            fs::remove_file(segment.path)?;
+        }
+        match fs::remove_dir(&self.0) {
+            Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a segment; one that is gone already is fine.
     pub(super) fn remove(&self, offset: u64) -> io::Result<()> {
         match fs::remove_file(self.segment(offset)) {

@@ -36,7 +36,8 @@
 //!
 //! `files` knows names, `open` what the last run left, `write` makes records and segments, `read` takes
 //! them apart, `state` is what all of them know, `inlet` is the source's side, `reader` a sink's, `keeper`
-//! frees and forces to disk, `unread` tells of spools that nobody configured.
+//! frees and forces to disk, `retire` ends a spool whose source has none any more, `unread` tells of
+//! spools that nobody configured.
 
 mod files;
 mod inlet;
@@ -45,6 +46,7 @@ mod open;
 mod outage;
 mod read;
 mod reader;
+mod retire;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -66,6 +68,7 @@ use crate::telemetry::SourceCounters;
 use files::Folder;
 pub(crate) use inlet::Inlet;
 use outage::Outage;
+pub(in crate::source) use retire::retire;
 use state::State;
 pub use unread::tell_unread;
 use write::Writer;

@@ -1,6 +1,6 @@
 //! Spools that no configured source writes: what is unread in them is told, and nothing is removed.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,8 @@ use super::state::place_of;
 use super::stream_of;
 use crate::checkpoint::Checkpoints;
 
-/// Tells of spools in the state directory that belong to no source with one; `sources` are those that are
-/// configured, each with whether it has one. Blocks.
-pub fn tell_unread(state: &Path, sources: &HashMap<Arc<str>, bool>, checkpoints: &Checkpoints) {
+/// Tells of spools in the state directory that belong to none of these sources, which can have one. Blocks.
+pub fn tell_unread(state: &Path, sources: &HashSet<Arc<str>>, checkpoints: &Checkpoints) {
     let Ok(entries) = fs::read_dir(folder_of_all(state)) else {
         // There never was one.
         return;
@@ -23,7 +22,7 @@ pub fn tell_unread(state: &Path, sources: &HashMap<Arc<str>, bool>, checkpoints:
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
         let source = name.to_str().and_then(|it| it.strip_suffix(FOLDER_SUFFIX));
-        let Some(source) = source.filter(|it| sources.get(*it) != Some(&true)) else {
+        let Some(source) = source.filter(|it| !sources.contains(*it)) else {
             continue;
         };
         let path = entry.path();
@@ -37,7 +36,7 @@ pub fn tell_unread(state: &Path, sources: &HashMap<Arc<str>, bool>, checkpoints:
                 continue;
             }
         };
-        let Unread { lines, bytes, .. } = found;
+        let Unread { lines, bytes } = found;
         if lines > 0 {
             warn!(
                 source, path = %path.display(), lines, bytes,
@@ -45,39 +44,33 @@ pub fn tell_unread(state: &Path, sources: &HashMap<Arc<str>, bool>, checkpoints:
                  delivered once the source has its `spool` again, or the folder can be removed"
             );
         }
-        if found.has_tokens && sources.contains_key(source) {
-            warn!(
-                source, path = %path.display(),
-                "where this source stood is in its spool, which it has no longer: it goes on as its \
-                 checkpoints say, or as a new one"
-            );
-        }
     }
 }
 
 /// What is left of a spool.
 #[derive(Debug, Default)]
-struct Unread {
+pub(super) struct Unread {
     /// Behind the sink that is furthest back.
-    lines: u64,
+    pub(super) lines: u64,
     /// On disk.
-    bytes: u64,
-    /// True where its source can be resumed.
-    has_tokens: bool,
+    pub(super) bytes: u64,
 }
 
-fn unread(source: &str, folder: &Folder, checkpoints: &Checkpoints) -> std::io::Result<Unread> {
+pub(super) fn unread(
+    source: &str,
+    folder: &Folder,
+    checkpoints: &Checkpoints,
+) -> std::io::Result<Unread> {
     let (segments, _) = folder.list()?;
     let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
         return Ok(Unread::default());
     };
-    let (end, tokens) = scan(last)?;
+    let (end, _) = scan(last)?;
     let known = checkpoints.positions(source, &stream_of(last.head.id));
     let lines = known.iter().filter_map(|(_, at)| Some(place_of(at)?.line));
     let read = lines.min().unwrap_or(0).max(first.head.start.line);
     Ok(Unread {
         lines: end.line.saturating_sub(read),
         bytes: segments.iter().map(|it| it.len).sum(),
-        has_tokens: !tokens.is_empty(),
     })
 }
