@@ -97,6 +97,15 @@ fn one_run_is_missing(all: &[u64]) -> u64 {
     LINES + 1 - all.len() as u64
 }
 
+/// The same, where it says so once with this text, and counts as many lines as are missing.
+#[track_caller]
+fn one_run_is_counted(all: &[u64], ended: &Ended, said: &str) -> u64 {
+    said_once(ended, said);
+    let n_missing = one_run_is_missing(all);
+    assert_eq!(n_missing, dropped(ended), "{}", ended.stderr);
+    n_missing
+}
+
 fn flip(path: &Path, at: u64) {
     let file = OpenOptions::new()
         .read(true)
@@ -138,9 +147,7 @@ fn a_damaged_record_costs_itself_and_is_counted() {
 
     let (_, all, ended) = left.delivered();
 
-    said_once(&ended, "lines of the spool are lost for this sink");
-    let n_missing = one_run_is_missing(&all);
-    assert_eq!(n_missing, dropped(&ended), "{}", ended.stderr);
+    let n_missing = one_run_is_counted(&all, &ended, "lines of the spool are lost for this sink");
     assert!((1..=20).contains(&n_missing), "{n_missing} lines");
 }
 
@@ -158,9 +165,7 @@ fn a_segment_that_ends_too_early_costs_its_rest_and_is_counted() {
 
     let (_, all, ended) = left.delivered();
 
-    said_once(&ended, "lines of the spool are lost for this sink");
-    let n_missing = one_run_is_missing(&all);
-    assert_eq!(n_missing, dropped(&ended), "{}", ended.stderr);
+    let n_missing = one_run_is_counted(&all, &ended, "lines of the spool are lost for this sink");
     assert!(n_missing > 50, "{n_missing} lines");
 }
 
@@ -171,9 +176,7 @@ fn a_segment_that_is_gone_is_counted() {
 
     let (_, all, ended) = left.delivered();
 
-    said_once(&ended, "lines of the spool are lost for this sink");
-    let n_missing = one_run_is_missing(&all);
-    assert_eq!(n_missing, dropped(&ended), "{}", ended.stderr);
+    let n_missing = one_run_is_counted(&all, &ended, "lines of the spool are lost for this sink");
     assert!(n_missing > 50, "{n_missing} lines");
 }
 
@@ -187,12 +190,8 @@ fn a_segment_of_a_newer_version_is_set_aside_and_counted() {
 
     let (dir, all, ended) = left.delivered();
 
-    said_once(
-        &ended,
-        "it is of version 2, and this logweir reads version 1",
-    );
-    let n_missing = one_run_is_missing(&all);
-    assert_eq!(n_missing, dropped(&ended), "{}", ended.stderr);
+    let said = "it is of version 2, and this logweir reads version 1";
+    let n_missing = one_run_is_counted(&all, &ended, said);
     assert!(n_missing > 50, "{n_missing} lines");
     let aside = dir.files_below("state/spool/feed.d");
     let aside = aside

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use super::feed::{Feed, Speaks};
 use super::{DRAIN, dropped, line, numbers, segments, stored};
-use crate::support::{Answer, Collector, Dir, Logweir, Request, ReservedPort, Settings, within};
+use crate::support::{
+    Agent, Answer, Collector, Dir, Logweir, Request, ReservedPort, Settings, within,
+};
 
 const MAX_BYTES: u64 = 1 << 20;
 const LINES: u64 = 40_000;
@@ -119,37 +122,62 @@ fn the_newest_are_dropped_and_counted() {
     assert!((0..1_000).all(|it| arrived.contains(&it)));
 }
 
+/// More lines than spool and sockets hold.
+const FLOOD: u64 = LINES * 5;
+
+/// A full spool whose source waits, and a sender that waits for it.
+struct Blocked {
+    dir: Dir,
+    port: ReservedPort,
+    config: PathBuf,
+    agent: Agent,
+    saying: thread::JoinHandle<()>,
+    _feed: Arc<Feed>,
+}
+
+impl Blocked {
+    #[track_caller]
+    fn new() -> Self {
+        let (dir, port) = (Dir::new(), ReservedPort::new());
+        let feed = Arc::new(Feed::start(Speaks::WebSocket));
+        let config = config(&dir, &feed, &port.url("/"), "block");
+        let agent = Logweir::run(&dir, &config).start();
+        let saying = {
+            let feed = Arc::clone(&feed);
+            thread::spawn(move || say(&feed, 0..FLOOD))
+        };
+        agent.wait_said(&["the source is not read until sinks"]);
+        agent.wait_idle();
+        assert!(!saying.is_finished(), "the sender is not made to wait");
+        Self {
+            dir,
+            port,
+            config,
+            agent,
+            saying,
+            _feed: feed,
+        }
+    }
+}
+
 #[test]
 fn a_source_that_waits_loses_nothing() {
-    let dir = Dir::new();
-    let port = ReservedPort::new();
-    let feed = Arc::new(Feed::start(Speaks::WebSocket));
-    let config = config(&dir, &feed, &port.url("/"), "block");
-    let agent = Logweir::run(&dir, &config).start();
-    // More than spool and sockets hold.
-    let lines = LINES * 5;
-    let saying = {
-        let feed = Arc::clone(&feed);
-        thread::spawn(move || say(&feed, 0..lines))
-    };
-
-    agent.wait_said(&["the source is not read until sinks"]);
-    agent.wait_idle();
-    assert!(!saying.is_finished(), "the sender is not made to wait");
-    let bytes = on_disk(&dir);
+    let blocked = Blocked::new();
+    let bytes = on_disk(&blocked.dir);
     assert!(
         bytes > MAX_BYTES / 2 && bytes <= MAX_BYTES + 4096,
         "{bytes} bytes"
     );
-    let collector = port.listen(Settings::raw(), |_: &Request| Answer::ok());
-    saying.join().expect("it says everything");
-    wait_for(&collector, lines - 1);
-    let ended = agent.stop();
 
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert_eq!(dropped(&ended), 0);
+    let settings = Settings::raw();
+    let collector = blocked.port.listen(settings, |_: &Request| Answer::ok());
+    blocked.saying.join().expect("it says everything");
+    wait_for(&collector, FLOOD - 1);
+    let ended = blocked.agent.stop();
+
+    assert_eq!((ended.code, dropped(&ended)), (0, 0), "{}", ended.stderr);
     let all = stored(&collector);
-    assert!(all == (0..lines).collect::<Vec<_>>(), "{} lines", all.len());
+    assert!(all == (0..FLOOD).collect::<Vec<_>>(), "{} lines", all.len());
     assert!(
         ended.stderr.contains("the spool is no longer full"),
         "{}",
@@ -161,29 +189,18 @@ fn a_source_that_waits_loses_nothing() {
 // that ended then, one run of messages.
 #[test]
 fn what_is_in_hand_at_the_end_of_a_full_spool_is_kept() {
-    let dir = Dir::new();
-    let port = ReservedPort::new();
-    let feed = Arc::new(Feed::start(Speaks::WebSocket));
-    let config = config(&dir, &feed, &port.url("/"), "block");
-    let agent = Logweir::run(&dir, &config).start();
-    // More than spool and sockets hold.
-    let lines = LINES * 5;
-    let saying = {
-        let feed = Arc::clone(&feed);
-        thread::spawn(move || say(&feed, 0..lines))
-    };
-    agent.wait_said(&["the source is not read until sinks"]);
-    agent.wait_idle();
-    let before = on_disk(&dir);
+    let blocked = Blocked::new();
+    let before = on_disk(&blocked.dir);
 
-    let ended = agent.stop();
+    let ended = blocked.agent.stop();
 
     assert_eq!((ended.code, dropped(&ended)), (0, 0), "{}", ended.stderr);
-    assert!(on_disk(&dir) > before, "nothing was in hand");
-    let collector = port.listen(Settings::raw(), |_: &Request| Answer::ok());
-    let agent = Logweir::run(&dir, &config).start();
-    saying.join().expect("it says everything");
-    wait_for(&collector, lines - 1);
+    assert!(on_disk(&blocked.dir) > before, "nothing was in hand");
+    let settings = Settings::raw();
+    let collector = blocked.port.listen(settings, |_: &Request| Answer::ok());
+    let agent = Logweir::run(&blocked.dir, &blocked.config).start();
+    blocked.saying.join().expect("it says everything");
+    wait_for(&collector, FLOOD - 1);
     agent.stop();
     let all = stored(&collector);
     let gaps = all.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();

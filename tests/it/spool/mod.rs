@@ -7,6 +7,7 @@ mod disk;
 mod feed;
 mod full;
 mod ids;
+mod kinds;
 mod memory;
 mod outage;
 mod resume;
