@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Outlet, RecordRules, SourceConfig, SourceContext, SourceKind};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, to_record};
+use crate::model::{CursorKey, Position, StreamKey};
 use crate::notes::{FirstFailure, Notes};
 use crate::queue::{Receiver, bounded};
 use crate::telemetry::SourceCounters;
@@ -22,6 +23,24 @@ pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future)
         .await
         .expect("comes within 10 s")
+}
+
+/// Checkpoints in a folder of their own, in which the stream of `http://ADDRESS/logs` stands somewhere; and
+/// what it is called there.
+pub(super) fn standing_at(
+    address: &str,
+    position: &Position,
+) -> (tempfile::TempDir, Checkpoints, CursorKey) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::open(folder.path()).unwrap();
+    let key = CursorKey {
+        source: "app".into(),
+        stream: StreamKey::new(format!("http://{address}/logs")),
+        sink: "out".into(),
+    };
+    let cursors = to_record(&key, position).into_iter().collect();
+    checkpoints.register(Vec::new(), cursors).unwrap();
+    (folder, checkpoints, key)
 }
 
 /// What a test sees of a source.

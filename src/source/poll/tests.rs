@@ -6,11 +6,11 @@ use reqwest::header::HeaderName;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::checkpoint::{Checkpoints, CursorRecord, to_record};
+use crate::checkpoint::Checkpoints;
 use crate::framing::Pointer;
-use crate::model::{CursorKey, Position, StreamKey};
+use crate::model::Position;
 use crate::secret::Secret;
-use crate::source::testing::{Seen, accept, beside, listen, source, within, write};
+use crate::source::testing::{Seen, accept, beside, listen, source, standing_at, within, write};
 use crate::source::{Ends, SourceKind};
 
 const BUDGET_BYTES: usize = 1 << 20;
@@ -109,21 +109,13 @@ async fn a_cursor_is_followed_until_it_stands_still() {
 #[tokio::test]
 async fn the_cursor_goes_on_where_the_checkpoint_stands_and_with_the_last_part() {
     let (listener, address) = listen().await;
-    let folder = tempfile::tempdir().unwrap();
-    let checkpoints = Checkpoints::open(folder.path()).unwrap();
-    let key = CursorKey {
-        source: "app".into(),
-        stream: StreamKey::new(format!("http://{address}/logs")),
-        sink: "out".into(),
-    };
     let token = |cursor: &str| Position::Token {
         cursor: cursor.into(),
         skip: 0,
     };
     let before = token(r#"{"cursor":"41"}"#);
     let after = token(r#"{"cursor":"241","n_records":200}"#);
-    let cursors: Vec<CursorRecord> = to_record(&key, &before).into_iter().collect();
-    checkpoints.register(Vec::new(), cursors).unwrap();
+    let (_folder, checkpoints, _) = standing_at(&address, &before);
     let config = PollConfig {
         cursor: since("/-1/id"),
         ..at(&address, "/logs")

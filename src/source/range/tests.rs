@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::*;
 use crate::checkpoint::{Checkpoints, to_record};
@@ -12,14 +13,13 @@ use crate::source::testing::{Seen, beside, listen, source, within, write};
 
 /// A file on a server, and how often it was asked for.
 #[derive(Clone, Default)]
-struct Remote(Arc<Mutex<State>>);
+struct Remote(Arc<Mutex<State>>, watch::Sender<usize>);
 
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
     has_ranges: bool,
     etag: u32,
-    n_asked: usize,
     n_sent: usize,
 }
 
@@ -43,8 +43,12 @@ impl Remote {
         state.etag += 1;
     }
 
-    fn n_asked(&self) -> usize {
-        self.0.lock().unwrap().n_asked
+    /// Waits until it was asked for `n` times more.
+    async fn asked_again(&self, n: usize) {
+        let mut asked = self.1.subscribe();
+        let before = *asked.borrow();
+        let again = asked.wait_for(|it| *it >= before + n);
+        within(again).await.unwrap();
     }
 
     fn n_sent(&self) -> usize {
@@ -53,7 +57,7 @@ impl Remote {
 
     fn answer(&self, head: &str) -> Vec<u8> {
         let mut state = self.0.lock().unwrap();
-        state.n_asked += 1;
+        self.1.send_modify(|it| *it += 1);
         let etag = format!("\"{}\"", state.etag);
         if head.contains(&format!("if-none-match: {etag}\r\n")) {
             return b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n".to_vec();
@@ -149,13 +153,7 @@ async fn what_is_appended_arrives_and_nothing_else_is_sent() {
             remote.append(&format!("{}\n", &last[10..]));
             assert_eq!(seen.lines(1).await[0], *last);
         }
-        let asked = remote.n_asked();
-        within(async {
-            while remote.n_asked() < asked + 5 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        remote.asked_again(5).await;
     });
     beside(source, test).await;
 
@@ -178,13 +176,7 @@ async fn a_file_that_was_rotated_is_read_from_its_beginning() {
         let test = served(&remote, &listener, async {
             assert_eq!(seen.lines(100).await, lines);
             remote.append("torn");
-            let asked = remote.n_asked();
-            within(async {
-                while remote.n_asked() < asked + 3 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            })
-            .await;
+            remote.asked_again(3).await;
             // Shorter than it was.
             remote.set("one\ntwo\n");
             assert_eq!(seen.lines(3).await, ["torn", "one", "two"]);

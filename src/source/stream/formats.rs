@@ -4,10 +4,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::*;
-use crate::checkpoint::{Checkpoints, CursorRecord, to_record};
+use crate::checkpoint::Checkpoints;
 use crate::framing::{GroupLimits, Multiline, Pointer, TimeFrom};
-use crate::model::{CursorKey, Position, StdStream, StreamKey};
-use crate::source::testing::{Seen, accept, beside, listen, source, source_with, within, write};
+use crate::model::{Position, StdStream};
+use crate::source::testing::{
+    Seen, accept, beside, listen, source, source_with, standing_at, within, write,
+};
 use crate::source::{RecordRules, SourceKind};
 
 const BUDGET_BYTES: usize = 1 << 20;
@@ -243,19 +245,11 @@ async fn a_server_that_replays_by_time_repeats_nothing_and_loses_nothing() {
 #[tokio::test]
 async fn a_replay_goes_on_where_the_checkpoint_stands() {
     let (listener, address) = listen().await;
-    let folder = tempfile::tempdir().unwrap();
-    let checkpoints = Checkpoints::open(folder.path()).unwrap();
-    let key = CursorKey {
-        source: "app".into(),
-        stream: StreamKey::new(format!("http://{address}/logs")),
-        sink: "out".into(),
-    };
     let position = |second: u32, skip| Position::Token {
         cursor: format!("2026-11-25T18:00:{second:02}Z").into(),
         skip,
     };
-    let cursors: Vec<CursorRecord> = to_record(&key, &position(2, 2)).into_iter().collect();
-    checkpoints.register(Vec::new(), cursors).unwrap();
+    let (_folder, checkpoints, _) = standing_at(&address, &position(2, 2));
     let kind = SourceKind::Stream(by_time(&address));
     let (source, mut seen) = source(kind, BUDGET_BYTES, checkpoints);
 

@@ -6,11 +6,11 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::*;
-use crate::checkpoint::{Checkpoints, CursorRecord, to_record};
-use crate::model::{CursorKey, Position, StreamKey};
+use crate::checkpoint::Checkpoints;
+use crate::model::Position;
 use crate::secret::Secret;
 use crate::source::SourceKind;
-use crate::source::testing::{Seen, accept, beside, listen, source, within, write};
+use crate::source::testing::{Seen, accept, beside, listen, source, standing_at, within, write};
 
 const BUDGET_BYTES: usize = 1 << 20;
 const LINES: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n";
@@ -93,19 +93,11 @@ async fn events_resume_after_the_last_one_that_was_read() {
 #[tokio::test]
 async fn events_resume_where_the_checkpoint_stands() {
     let (listener, address) = listen().await;
-    let folder = tempfile::tempdir().unwrap();
-    let checkpoints = Checkpoints::open(folder.path()).unwrap();
-    let key = CursorKey {
-        source: "app".into(),
-        stream: StreamKey::new(format!("http://{address}/logs")),
-        sink: "out".into(),
-    };
     let position = Position::Token {
         cursor: "41".into(),
         skip: 0,
     };
-    let cursors: Vec<CursorRecord> = to_record(&key, &position).into_iter().collect();
-    checkpoints.register(Vec::new(), cursors).unwrap();
+    let (_folder, checkpoints, key) = standing_at(&address, &position);
     let kind = SourceKind::Stream(at(&address));
     let (source, mut seen) = source(kind, BUDGET_BYTES, checkpoints);
 

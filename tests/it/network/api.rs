@@ -18,6 +18,16 @@ fn ids(dir: &Dir) -> Vec<u64> {
     id.collect()
 }
 
+/// So many URLs of one kind in the file `urls`, and who answers them.
+#[track_caller]
+fn many(python: &str, kind: &str, count: usize) -> (Dir, Peer) {
+    let (dir, port) = (Dir::new(), Port::new());
+    let urls = (0..count).map(|n| format!("http://127.0.0.1:{}/{kind}?n={n}\n", port.number()));
+    dir.write("urls", urls.collect::<String>());
+    let peer = Peer::start(python, "api.py", &port, &dir, &["1"]);
+    (dir, peer)
+}
+
 #[test]
 fn no_record_is_missing_however_often_api_and_logweir_are_killed() {
     let Some(python) = python("API") else {
@@ -85,11 +95,7 @@ fn hundreds_of_slow_pages_take_as_long_as_the_slowest() {
         return;
     };
     let n_pages: usize = if long() { 500 } else { 100 };
-    let (dir, port) = (Dir::new(), Port::new());
-    let urls: Vec<String> = (0..n_pages)
-        .map(|n| format!("http://127.0.0.1:{}/slow?n={n}\n", port.number()))
-        .collect();
-    dir.write("urls", urls.concat());
+    let (dir, _peer) = many(python, "slow", n_pages);
     let config = dir.config(
         r#"
         [source.pages]
@@ -102,7 +108,6 @@ fn hundreds_of_slow_pages_take_as_long_as_the_slowest() {
         archive = "{dir}/out.log"
         "#,
     );
-    let _peer = Peer::start(python, "api.py", &port, &dir, &["1"]);
 
     let begun = Instant::now();
     let agent = Logweir::run(&dir, &config).start();
@@ -126,12 +131,8 @@ fn every_service_is_asked_at_its_times_and_changes_are_said() {
     let Some(python) = python("services") else {
         return;
     };
-    let (n_services, seconds): (u64, u64) = if long() { (200, 30) } else { (50, 5) };
-    let (dir, port) = (Dir::new(), Port::new());
-    let urls: Vec<String> = (0..n_services)
-        .map(|n| format!("http://127.0.0.1:{}/health?n={n}\n", port.number()))
-        .collect();
-    dir.write("urls", urls.concat());
+    let (n_services, seconds) = if long() { (200, 30) } else { (50, 5) };
+    let (dir, _peer) = many(python, "health", n_services);
     let config = dir.config(
         r#"
         [source.services]
@@ -144,18 +145,17 @@ fn every_service_is_asked_at_its_times_and_changes_are_said() {
         archive = "{dir}/out.log"
         "#,
     );
-    let _peer = Peer::start(python, "api.py", &port, &dir, &["1"]);
     let agent = Logweir::run(&dir, &config).start();
     let lines = || records(&dir.read("out.log"));
     within("the first check of each", PATIENCE, || {
-        (lines().len() as u64 >= n_services).then_some(())
+        (lines().len() >= n_services).then_some(())
     });
     let cpu_before = agent.cpu();
-    pass(Duration::from_secs(seconds));
+    pass(Duration::from_secs(seconds as u64));
     let cpu = agent.cpu() - cpu_before;
     dir.write("down-7", "");
     within("a change", PATIENCE, || {
-        (lines().len() as u64 > n_services).then_some(())
+        (lines().len() > n_services).then_some(())
     });
     let ended = agent.stop();
 
@@ -170,7 +170,7 @@ fn every_service_is_asked_at_its_times_and_changes_are_said() {
         "{n_services} services a second for {seconds} s: {n_checks} checks, the latest {worst:.3} s \
          off its grid, {cpu:?} of CPU"
     );
-    assert!(n_checks as u64 >= n_services * seconds, "{n_checks} checks");
+    assert!(n_checks >= n_services * seconds, "{n_checks} checks");
     assert!(worst < 0.25, "{worst} s");
 }
 
