@@ -441,16 +441,21 @@ fn outlet(queue: &Queue, sink: &SinkConfig) -> Outlet {
     /// Bounds of the pace: below, a fast writer costs a system call a line; above, lines wait.
     const PACE_MIN: Duration = Duration::from_millis(2);
     const PACE_MAX: Duration = Duration::from_millis(25);
-    /// Two joined chunks, one being written and one that waits, for a sink that waits for nothing.
-    const SHARE_BYTES: usize = CHUNK_BYTES / 2;
+    /// Two joined chunks, one being written and one that waits, for a sink that waits for nothing. Each
+    /// pins a read buffer, which is what is charged: with less, they would come one by one.
+    const SHARE_BYTES: usize = 2 * CHUNK_BYTES;
+    /// The same for a file, which is written at hundreds of megabytes a second: each batch costs an
+    /// intent and some waits for other threads, so more lines should share one.
+    const FILE_SHARE_BYTES: usize = 8 * CHUNK_BYTES;
+    let share_bytes = match &sink.kind {
+        // A sink that waits for a batch to fill is given what it waits for.
+        _ if !sink.batch.linger.is_zero() => sink.memory_bytes,
+        SinkKind::File(_) => FILE_SHARE_BYTES,
+        SinkKind::Stdout | SinkKind::Http(_) => SHARE_BYTES,
+    };
     Outlet {
         sink: Arc::clone(&sink.name),
-        // A sink that waits for a batch to fill is given what it waits for.
-        share_bytes: if sink.batch.linger.is_zero() {
-            SHARE_BYTES.min(sink.memory_bytes)
-        } else {
-            sink.memory_bytes
-        },
+        share_bytes: share_bytes.min(sink.memory_bytes),
         sender: queue.sender(),
         chunk_bytes: sink.batch.bytes.min(CHUNK_BYTES),
         chunk_lines: u32::try_from(sink.batch.lines).unwrap_or(u32::MAX).max(1),

@@ -14,6 +14,7 @@ use super::error::Failure;
 use super::job::{Job, jobs};
 use super::{Flow, Sink};
 use crate::checkpoint::Checkpoints;
+use crate::framing::SHARED_ABOVE_BYTES;
 use crate::model::{Batch, Batcher, Moved};
 use crate::queue::{Chunk, Receiver};
 
@@ -60,6 +61,7 @@ impl<'a, S: Sink> Pipeline<'a, S> {
 
     pub(super) async fn run(mut self) -> Result<(), Failure> {
         loop {
+            self.close_if_worth_it();
             self.move_forward();
             let wants_more = self.open && self.ready.is_empty();
             if !self.open && self.is_idle() {
@@ -92,6 +94,26 @@ impl<'a, S: Sink> Pipeline<'a, S> {
                     self.close(batch);
                 }
             }
+        }
+    }
+
+    /// Closes a batch that is due and large enough to be worth its costs, where the sink waits for one.
+    ///
+    /// The runtime's timers count milliseconds and round up. For a few lines of many streams that is a
+    /// good time to gather more; a flood would be held to one read a millisecond by it.
+    fn close_if_worth_it(&mut self) {
+        let waits = self.ready.is_empty()
+            && self.encoding.is_empty()
+            && self.in_flight.len() < self.concurrency;
+        if waits
+            && self.batcher.weight().bytes >= SHARED_ABOVE_BYTES
+            && self
+                .batcher
+                .deadline()
+                .is_some_and(|due| due <= Instant::now())
+        {
+            let batch = self.batcher.flush();
+            self.close(batch);
         }
     }
 

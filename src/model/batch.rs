@@ -84,6 +84,11 @@ impl<T> Batcher<T> {
         if self.is_full() { self.flush() } else { None }
     }
 
+    /// What waits in the open batch.
+    pub fn weight(&self) -> Weight {
+        self.weight
+    }
+
     /// When the open batch must be flushed; `None` where nothing waits.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
