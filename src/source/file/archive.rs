@@ -4,7 +4,7 @@
 //! decompress what stands before it, so that is done only for a file that begins as a known one does,
 //! and once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::info;
 
 use super::adopt::{Decision, Registry};
-use super::ending::TORN_PATIENCE;
+use super::ending::may_grow_for;
 use super::found::{Found, SEEN_SLACK_S, key_of};
-use super::identity::HEAD_BYTES;
+use super::identity::{HEAD_BYTES, Head};
 use super::packed::{Ending, Step, Unpacker};
-use super::rotation::{bases, is_compressed};
+use super::pump::lock;
+use super::rotation::{Living, bases, is_compressed};
 use super::tail::Place;
 use super::{Inode, Start};
 use crate::checkpoint::StreamRecord;
@@ -37,6 +38,52 @@ enum Holds {
     NotYet,
 }
 
+/// Known streams by how they began. Of very many nearly all begin otherwise than a certain file.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    /// Lengths of fingerprints.
+    lens: BTreeSet<u32>,
+    by_head: HashMap<(u32, u64), Vec<Arc<StreamRecord>>>,
+}
+
+impl Heads {
+    fn of(streams: Vec<Arc<StreamRecord>>) -> Self {
+        let mut this = Self::default();
+        streams.into_iter().for_each(|it| this.add(it));
+        this
+    }
+
+    /// Adds a stream, in place of what was known of it.
+    pub(super) fn add(&mut self, stream: Arc<StreamRecord>) {
+        self.lens.insert(stream.head_len);
+        let alike = self.by_head.entry(Self::key(&stream)).or_default();
+        alike.retain(|it| it.id != stream.id);
+        alike.push(stream);
+    }
+
+    /// Files begin alike where nothing is known of how they begin.
+    fn key(stream: &StreamRecord) -> (u32, u64) {
+        match stream.head_len {
+            0 => (0, 0),
+            len => (len, stream.head_hash),
+        }
+    }
+
+    /// Those that a file may be which begins like this, the most alike first.
+    fn that_begin(&self, head: &Head) -> impl Iterator<Item = &Arc<StreamRecord>> {
+        let lens = self.lens.range(..=head.len()).rev();
+        let alike = lens.filter_map(|len| {
+            let hash = if *len == 0 {
+                0
+            } else {
+                head.first(*len).hash()
+            };
+            self.by_head.get(&(*len, hash))
+        });
+        alike.flatten()
+    }
+}
+
 impl Registry {
     /// Decides what a compressed file is; `None` for one that is not. Blocks.
     ///
@@ -46,72 +93,107 @@ impl Registry {
         &mut self,
         found: &Found,
         start: Start,
+        living: &[Living],
     ) -> io::Result<Option<Decision>> {
         if found.packing.is_some() {
-            return self.judge_packed(found.clone(), start).map(Some);
+            return self.judge_packed(found.clone(), start, living).map(Some);
         }
         // What it will hold is told by its first bytes.
         let begins = found.len < MAGIC_BYTES as u64 && is_compressed(&found.path);
-        Ok((begins && is_young(found)).then_some(Decision::Later))
+        Ok((begins && may_grow_for(found.modified).is_some()).then_some(Decision::Later))
     }
 
-    fn judge_packed(&mut self, found: Found, start: Start) -> io::Result<Decision> {
-        let state = (found.len, found.modified);
-        if self.copies.get(&found.inode) == Some(&state) {
+    fn judge_packed(
+        &mut self,
+        found: Found,
+        start: Start,
+        living: &[Living],
+    ) -> io::Result<Decision> {
+        if self.is_copy(found.inode, (found.len, found.modified)) {
             return Ok(Decision::Copy);
         }
-        // What was decided a moment ago counts, too. What cannot be journalled now stays to be, and is
-        // said at the end of the look.
-        let _ = self.write();
-        let known = self.checkpoints.streams(&self.source);
+        let known = self.known_to_begin_like(&found);
         let is_read =
             |it: &Arc<StreamRecord>| is_ended_and_unchanged(it, &found) && self.is_delivered(it);
         if known.iter().any(is_read) {
-            self.copies.insert(found.inode, state);
-            return Ok(Decision::Copy);
+            return Ok(self.copy(&found));
         }
         // The very file, of which perhaps nothing was read yet.
-        if let Some(record) = self.claim(&found)? {
+        if let Some(record) = self.claim_packed(&found)? {
             return Ok(Decision::Read(Box::new(self.resume_as(&record, found)?)));
         }
-        let is_young = is_young(&found);
+        let is_young = may_grow_for(found.modified).is_some();
         let is_short = (found.head.len() as usize) < HEAD_BYTES;
         if is_young && is_short && !is_whole(&found)? {
             // Its beginning is not there yet.
             return Ok(Decision::Later);
         }
-        // Of a stream that had nothing when it was noted, the name must say that it may be its file.
-        let family = family(&found.path);
-        let may_be = |it: &StreamRecord| {
-            it.head_len > 0 || family_of(it).iter().any(|path| family.contains(path))
-        };
-        let alike = known
-            .iter()
-            .filter(|it| may_be(it) && found.head.continues(it));
-        for record in alike {
-            let is_read_here = !record.ended && !self.is_unclaimed(record);
-            if is_read_here && self.resume_places(record).iter().all(|it| it.offset == 0) {
+        for other in living.iter().filter(|it| found.head.continues(&it.record)) {
+            let read = other.progress.iter().map(|it| *lock(it)).collect();
+            match holds(&found, read)? {
+                Holds::Yes => return Ok(self.copy(&found)),
+                Holds::NotYet if is_young => return Ok(Decision::Later),
+                Holds::No | Holds::NotYet => {}
+            }
+        }
+        let mut unread = Vec::new();
+        for record in &known {
+            let places = self.resume_places(record);
+            if places.iter().all(|it| it.offset == 0) {
+                unread.push(record);
+                continue;
+            }
+            match holds(&found, places)? {
+                Holds::Yes => return self.continue_in(record, found),
+                Holds::NotYet if is_young => return Ok(Decision::Later),
+                Holds::No | Holds::NotYet => {}
+            }
+        }
+        for record in unread.into_iter().filter(|it| !it.ended) {
+            if !self.is_unclaimed(record) {
                 // Nothing of it was delivered yet that could be compared.
                 return Ok(Decision::Later);
             }
-            match self.holds(record, &found)? {
-                Holds::No => {}
-                Holds::NotYet if is_young => return Ok(Decision::Later),
-                Holds::NotYet => {}
-                Holds::Yes => return self.continue_in(record, found),
+            let family = family(&found.path);
+            let is_family = family_of(record).iter().any(|it| family.contains(it));
+            if record.head_len > 0 && is_family && !self.has_its_file(record)? {
+                // Nothing of it was ever read, and its file is gone: this begins as it did.
+                return self.continue_in(record, found);
             }
         }
+        self.begin_packed(found, start)
+    }
+
+    /// As [`Registry::claim`]. That nothing is known of a stream but its inode is no sign: compressed
+    /// files get those of files that are gone.
+    fn claim_packed(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
+        let same = self.by_inode.get(&found.inode).cloned().unwrap_or_default();
+        for record in same.into_iter().filter(|it| it.head_len > 0) {
+            if self.is_continued(&record, found)? {
+                self.remove(&record);
+                return Ok(Some(record));
+            }
+        }
+        self.claim_by_path(found)
+    }
+
+    /// A compressed file that holds nothing that is known begins a stream, unless all that was there
+    /// at the start is to be passed over.
+    fn begin_packed(&mut self, found: Found, start: Start) -> io::Result<Decision> {
         let place = match start {
             Start::Beginning | Start::Since(_) | Start::NotBefore(_) => Place::beginning(),
             Start::At(offset) => Place::at(&found.file, offset)?,
             Start::LastLines(count) => Place::last_lines(&found.file, count)?,
+            // More may come to it.
+            Start::End if may_grow_for(found.modified).is_some() => {
+                Place::last_lines(&found.file, 0)?
+            }
             Start::End => {
                 info!(
                     source = %self.source, path = %found.path.display(),
                     "compressed file was there before: it is not read"
                 );
-                self.copies.insert(found.inode, state);
-                return Ok(Decision::Copy);
+                return Ok(self.copy(&found));
             }
         };
         info!(
@@ -123,21 +205,58 @@ impl Registry {
         Ok(Decision::Read(Box::new(self.begin(found, place))))
     }
 
+    /// True for a compressed file that needs no reading, and was in this state when that was found.
+    pub(super) fn is_copy(&self, inode: Inode, state: (u64, SystemTime)) -> bool {
+        self.copies.get(&inode) == Some(&state)
+    }
+
+    fn copy(&mut self, found: &Found) -> Decision {
+        self.remember_copy(found.inode, (found.len, found.modified));
+        Decision::Copy
+    }
+
+    /// The known streams that a compressed file may hold.
+    fn known_to_begin_like(&mut self, found: &Found) -> Vec<Arc<StreamRecord>> {
+        // What was decided a moment ago counts, too. What cannot be journalled now stays to be, and is
+        // said at the end of the look.
+        let _ = self.write();
+        let streams = || Heads::of(self.checkpoints.streams(&self.source));
+        let heads = self.heads.get_or_insert_with(streams);
+        // Of a stream that had nothing when it was noted, the name must say that it may be its file.
+        let family = family(&found.path);
+        let may_be = |it: &&Arc<StreamRecord>| {
+            it.head_len > 0 || family_of(it).iter().any(|path| family.contains(path))
+        };
+        heads
+            .that_begin(&found.head)
+            .filter(may_be)
+            .cloned()
+            .collect()
+    }
+
     /// Notes that a compressed file was read to its end: under another name it is not read again.
     pub(super) fn note_read(&mut self, inode: Inode, file: &File) {
         if let Ok(metadata) = file.metadata()
             && let Ok(modified) = metadata.modified()
         {
-            self.copies.insert(inode, (metadata.len(), modified));
+            self.remember_copy(inode, (metadata.len(), modified));
         }
+    }
+
+    fn remember_copy(&mut self, inode: Inode, state: (u64, SystemTime)) {
+        /// What is forgotten is looked at again.
+        const COPIES_MAX: usize = 10_000;
+        if self.copies.len() >= COPIES_MAX {
+            self.copies.clear();
+        }
+        self.copies.insert(inode, state);
     }
 
     /// A compressed file holds what was read of a stream, and perhaps more.
     fn continue_in(&mut self, record: &Arc<StreamRecord>, found: Found) -> io::Result<Decision> {
-        if !self.is_unclaimed(record) && !record.ended {
-            // Its own file is read in this process.
-            self.copies.insert(found.inode, (found.len, found.modified));
-            return Ok(Decision::Copy);
+        // Its own file is read in this process, or will be: it is where it was.
+        if !record.ended && (!self.is_unclaimed(record) || self.has_its_file(record)?) {
+            return Ok(self.copy(&found));
         }
         info!(
             source = %self.source, path = %found.path.display(), dev = found.inode.dev,
@@ -158,6 +277,11 @@ impl Registry {
             .collect()
     }
 
+    fn has_its_file(&self, record: &StreamRecord) -> io::Result<bool> {
+        let there = self.at_its_path(record, Path::new(&*record.path))?;
+        Ok(there.is_some())
+    }
+
     /// True where every sink has settled all of a stream that has ended. One that is new to it starts
     /// where the others are.
     fn is_delivered(&self, record: &StreamRecord) -> bool {
@@ -170,35 +294,28 @@ impl Registry {
         let same = self.by_inode.get(&Inode::of_record(record));
         same.is_some_and(|all| all.iter().any(|it| it.id == record.id))
     }
-
-    /// Whether the file holds what every sink has read of a stream, and that is anything at all:
-    /// many files begin alike.
-    fn holds(&self, record: &StreamRecord, found: &Found) -> io::Result<Holds> {
-        let mut places = self.resume_places(record);
-        places.retain(|place| place.offset > 0);
-        places.sort_by_key(|place| place.offset);
-        let (Some(packing), false) = (found.packing, places.is_empty()) else {
-            return Ok(Holds::No);
-        };
-        let mut unpacker = Unpacker::new(packing);
-        for place in places {
-            match unpacker.skip_to(&found.file, place.offset, u64::MAX)? {
-                Step::Ended(Ending::Torn) => return Ok(Holds::NotYet),
-                Step::Ended(_) => return Ok(Holds::No),
-                Step::Content(_) => {}
-            }
-            if guard_of(unpacker.guarded(place.offset)) != place.guard {
-                return Ok(Holds::No);
-            }
-        }
-        Ok(Holds::Yes)
-    }
 }
 
-/// True where a file may still be being written.
-fn is_young(found: &Found) -> bool {
-    let age = found.modified.elapsed();
-    age.map_or(true, |age| age < TORN_PATIENCE)
+/// Whether the file holds what was read of a stream, and that is anything at all: many files begin
+/// alike.
+fn holds(found: &Found, mut places: Vec<Place>) -> io::Result<Holds> {
+    places.retain(|place| place.offset > 0);
+    places.sort_by_key(|place| place.offset);
+    let (Some(packing), false) = (found.packing, places.is_empty()) else {
+        return Ok(Holds::No);
+    };
+    let mut unpacker = Unpacker::new(packing);
+    for place in places {
+        match unpacker.skip_to(&found.file, place.offset, u64::MAX)? {
+            Step::Ended(Ending::Torn) => return Ok(Holds::NotYet),
+            Step::Ended(_) => return Ok(Holds::No),
+            Step::Content(_) => {}
+        }
+        if guard_of(unpacker.guarded(place.offset)) != place.guard {
+            return Ok(Holds::No);
+        }
+    }
+    Ok(Holds::Yes)
 }
 
 /// A path, and those that rotation may have made it from.

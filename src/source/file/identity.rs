@@ -42,6 +42,12 @@ impl Head {
         XxHash3_64::oneshot(&self.0)
     }
 
+    /// The first of these bytes, at most as many as there are.
+    pub(super) fn first(&self, len: u32) -> Self {
+        let len = self.0.len().min(len as usize);
+        Self(self.0[..len].to_vec())
+    }
+
     /// True where the other's bytes are the first of these.
     pub(super) fn starts_with(&self, other: &Head) -> bool {
         self.0.starts_with(&other.0)

@@ -46,6 +46,14 @@ impl Input {
         }
     }
 
+    /// The length of a compressed file that was read to its end, and can end there.
+    pub(super) fn whole_len(&self) -> Option<u64> {
+        match self {
+            Self::Packed(unpacker, Some(Ending::Whole)) => Some(unpacker.raw_offset()),
+            _ => None,
+        }
+    }
+
     /// Bytes of content that a compressed file gave so far.
     pub(super) fn content_len(&self) -> u64 {
         match self {

@@ -125,6 +125,13 @@ fn examine(
             return Ok((inode, asleep));
         }
     }
+    if !is_living && registry.is_copy(inode, (metadata.len(), metadata.modified()?)) {
+        let examined = Examined::Taken {
+            displaced: Vec::new(),
+            decision: Decision::Copy,
+        };
+        return Ok((inode, examined));
+    }
     let Some(found) = Found::look(path)? else {
         return Ok((inode, Examined::NotAFile));
     };

@@ -187,7 +187,7 @@ impl Place {
 }
 
 /// What the guard of an offset covers; of a compressed file, of its content.
-fn guarded(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+pub(super) fn guarded(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     match packing_of(file)? {
         Some(packing) => packed_guarded(file, packing, offset),
         None => read_guarded(file, offset),

@@ -46,6 +46,8 @@ pub(super) struct Cursor {
     pub(super) refined: Refined,
     /// What is unfinished at its end.
     pub(super) quiet: Quiet,
+    /// The length of a compressed file all of which was sent.
+    pub(super) whole: Option<u64>,
 }
 
 /// Where the file is, in case it has to be opened.
@@ -116,8 +118,8 @@ pub(super) enum End {
         is_open: bool,
         /// When what is left has waited long enough, if it ever will have.
         wake: Option<Instant>,
-        /// True where nothing will follow: it was compressed, and read to its end.
-        is_finite: bool,
+        /// What the end of a compressed file means.
+        packed: Option<Meaning>,
     },
     /// It is compressed and ends in the middle: it is still being written.
     Torn,
@@ -169,6 +171,9 @@ impl Pump {
     }
 
     async fn read(&self, file: Arc<File>, cursor: &mut Cursor) -> Result<End, End> {
+        if let Some(end) = self.still_whole(&file, cursor).await? {
+            return Ok(end);
+        }
         let mut reading = self.reading(&file, cursor).await?;
         // Most files are read to their end by the first hop.
         let mut most = 1;
@@ -265,12 +270,12 @@ impl Pump {
             Some(ending) => Some(self.judge(&file, ending, &reading, cursor).await?),
             None => None,
         };
-        let tail = match meaning {
+        let (tail, until) = match meaning {
             Some(Meaning::GoesOn) => return Ok(End::Torn),
-            Some(Meaning::Over) => LastLine::IsSent,
-            None => self.tail,
+            Some(Meaning::MayGoOn(until)) => (LastLine::Waits, Some(until)),
+            Some(Meaning::Over) => (LastLine::IsSent, None),
+            None => (self.tail, None),
         };
-        let is_finite = meaning.is_some();
         loop {
             let (due, wake) = match tail {
                 LastLine::Waits => {
@@ -286,14 +291,15 @@ impl Pump {
                 }
             };
             let Some(due) = due else {
+                let read = reading.framer.read_offset();
+                let unfinished = read.saturating_sub(cursor.place.offset);
+                let is_open = reading.framer.open().count() > 0;
+                cursor.whole = reading.input.whole_len().filter(|_| unfinished == 0);
                 return Ok(End::CaughtUp {
-                    unfinished: reading
-                        .framer
-                        .read_offset()
-                        .saturating_sub(cursor.place.offset),
-                    is_open: reading.framer.open().count() > 0,
-                    wake,
-                    is_finite,
+                    unfinished,
+                    is_open,
+                    wake: wake.or(until),
+                    packed: meaning,
                 });
             };
             let charge = self.charge().await?;
@@ -315,7 +321,7 @@ impl Pump {
                     unfinished: 0,
                     is_open: false,
                     wake: None,
-                    is_finite,
+                    packed: meaning,
                 });
             }
             self.forward(cursor, parts, (now, charge)).await?;

@@ -14,7 +14,9 @@ use super::Inode;
 use super::adopt::Adopted;
 use super::discover::find_inode;
 use super::found::Found;
-use super::identity::{Head, guard_at};
+use super::identity::Head;
+use super::packed::packing_of;
+use super::place::guarded;
 use super::pump::{Location, locate, lock};
 use super::tail::Place;
 use crate::checkpoint::StreamRecord;
@@ -83,11 +85,12 @@ pub(super) fn copy_of(found: &Found, other: &Living) -> io::Result<CopyOf> {
     let Some(original) = &original else {
         return Ok(CopyOf::No);
     };
-    if found.len <= original.metadata()?.len() {
+    // The length of a compressed file says nothing about its content.
+    let is_packed = packing_of(original)?.is_some();
+    if is_packed || found.len <= original.metadata()?.len() {
         // Everything in it is in the original, too, as far as both ends tell.
-        let head = Head::read(original)?;
-        let same_end = guard_at(original, found.len)? == guard_at(&found.file, found.len)?;
-        if same_end && head.starts_with(&found.head) {
+        let begins_alike = Head::read(original)?.starts_with(&found.head);
+        if begins_alike && guarded(original, found.len)? == guarded(&found.file, found.len)? {
             return Ok(CopyOf::Yes);
         }
     }
@@ -156,7 +159,7 @@ pub(super) fn find_missed(
     let is_present = |ino: u64| at_path.is_some_and(|it| it.ino == ino);
     let found = siblings(path, |ino| !is_present(ino) && inos.contains(&ino));
     // A file that is copied and truncated is older than its copies: of them all are missed.
-    let present_born = present.and_then(|it| born(&it.file));
+    let present_born = present.and_then(came);
     let present_born = present_born.filter(|it| *it >= since);
     // It may have been renamed meanwhile, and others after it: those are for the next look. As long
     // as it is at the path, what is younger than it is a copy of what was in it before.
@@ -165,31 +168,38 @@ pub(super) fn find_missed(
     let has_moved = place.is_some() || present.is_some_and(|it| !it.is_at(path));
     let is_younger = |it: &Found| match (rotation_number(&it.path), number) {
         (Some(it), Some(present)) => it < present,
-        _ => has_moved && present_born.is_some_and(|at| born(&it.file) > Some(at)),
+        _ => has_moved && present_born.is_some_and(|at| came(it) > Some(at)),
     };
     let mut missed: Vec<Found> = found
         .into_iter()
         .filter(|found| Some(found.inode) != at_path && !known.contains(&found.inode))
-        .filter(|found| !is_compressed(&found.path) && !is_younger(found))
-        .filter(|found| born(&found.file).is_some_and(|it| it >= since))
+        .filter(|found| is_readable(found) && !is_younger(found))
+        .filter(|found| came(found).is_some_and(|it| is_since(it, since)))
         .collect();
     missed.sort_by_cached_key(age_key);
     missed
 }
 
 /// The file that has a known stream's inode under a name that rotation gave it, and not its content:
-/// it was truncated or written anew, and then rotated. Blocks.
-pub(super) fn find_rewritten(path: &Path, known: Inode) -> Option<Found> {
+/// it was truncated or written anew, and then rotated; or its inode is that of a compressed file which
+/// was made `since`. Blocks.
+pub(super) fn find_rewritten(path: &Path, known: Inode, since: SystemTime) -> Option<Found> {
     let now = find_inode(path.parent()?, known.dev, known.ino)?;
-    let rotated = is_sibling(path, &now) && !is_compressed(&now);
-    rotated.then(|| Found::look(&now).ok().flatten()).flatten()
+    if !is_sibling(path, &now) {
+        return None;
+    }
+    let found = Found::look(&now).ok().flatten()?;
+    let is_young = || came(&found).is_some_and(|it| is_since(it, since));
+    (is_readable(&found) && (found.packing.is_none() || is_young())).then_some(found)
 }
 
 /// The file that was at `path` when its directory was listed, under the name that rotation gave it
 /// since. Blocks.
 pub(super) fn find_renamed(path: &Path, entry_ino: u64) -> Option<Found> {
     let found = siblings(path, |ino| ino != entry_ino);
-    found.into_iter().find(|it| !is_compressed(&it.path))
+    found
+        .into_iter()
+        .find(|it| it.packing.is_none() && is_readable(it))
 }
 
 /// The files beside `path` that have a name that rotation gives, each once; but not those whose
@@ -235,7 +245,28 @@ fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
 /// Sorts files by age, oldest first. Of two that are equally old to the clock, the one with the
 /// higher rotation number is the older one.
 pub(super) fn age_key(found: &Found) -> (Option<SystemTime>, Reverse<Option<u64>>) {
-    (born(&found.file), Reverse(rotation_number(&found.path)))
+    (came(found), Reverse(rotation_number(&found.path)))
+}
+
+/// When a file came. One that rotation compressed is younger than its content, but has the time at
+/// which that was written last: `gzip`, `zstd` and logrotate see to it.
+fn came(found: &Found) -> Option<SystemTime> {
+    match found.packing {
+        Some(_) => Some(found.modified),
+        None => born(&found.file),
+    }
+}
+
+/// True for a time that is not before `since`. One without a fraction can have lost it.
+fn is_since(time: SystemTime, since: SystemTime) -> bool {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH);
+    let is_whole = since_1970.is_ok_and(|it| it.subsec_nanos() == 0);
+    time >= since || is_whole && time + Duration::from_secs(1) > since
+}
+
+/// False for what is compressed in a way that cannot be read.
+fn is_readable(found: &Found) -> bool {
+    found.packing.is_some() || !is_compressed(&found.path)
 }
 
 /// When the last file that was at each path, or that rotation made of it, was noted last, of those
@@ -281,12 +312,19 @@ pub(super) fn bases(path: &Path) -> Vec<PathBuf> {
     let digit_at = |at: usize| name.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
     let cut = |at: usize| name[at..].starts_with(['.', '-']) && at > 0 && digit_at(at + 1);
     let cuts = name.char_indices().map(|(at, _)| at).filter(|at| cut(*at));
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let bare = without_packing(&name);
+    let extension = |name: &str| name.rsplit_once('.').map(|(_, it)| it.to_owned());
+    let extensions = [extension(&name), bare.and_then(extension)];
     let names = cuts.flat_map(|at| {
         let stem = &name[..at];
-        [stem.to_owned(), format!("{stem}.{extension}")]
+        let extended = extensions
+            .iter()
+            .flatten()
+            .map(move |it| format!("{stem}.{it}"));
+        extended.chain([stem.to_owned()])
     });
     names
+        .chain(bare.map(str::to_owned))
         .map(|base| path.with_file_name(base))
         .filter(|base| is_sibling(base, path))
         .collect()
@@ -300,7 +338,7 @@ fn share_a_base(one: &Path, other: &Path) -> bool {
 }
 
 /// True where `path` has a name that rotation gives to `of`: `of.1`, `of-20261122`, `of.2026-11-22`
-/// or `stem-20261122.ext`.
+/// or `stem-20261122.ext`, compressed or not, or `of` itself compressed.
 fn is_sibling(of: &Path, path: &Path) -> bool {
     let name = |path: &Path| {
         path.file_name()
@@ -315,19 +353,21 @@ fn is_sibling(of: &Path, path: &Path) -> bool {
     let rotated = |rest: &str| {
         rest.starts_with(['.', '-']) && rest[1..].starts_with(|c: char| c.is_ascii_digit())
     };
-    let compressed = |rest: &str| [".gz", ".zst"].contains(&rest);
-    if name
-        .strip_prefix(&base)
-        .is_some_and(|rest| rotated(rest) || compressed(rest))
-    {
-        return true;
-    }
-    let Some((stem, extension)) = base.rsplit_once('.') else {
-        return false;
+    let is_of_stem = |name: &str| {
+        let (stem, extension) = base.rsplit_once('.')?;
+        let rest = name.strip_prefix(stem)?.strip_suffix(extension)?;
+        Some(rotated(rest))
     };
-    name.strip_prefix(stem)
-        .and_then(|rest| rest.strip_suffix(extension))
-        .is_some_and(rotated)
+    let is_rotated = |name: &str| {
+        name.strip_prefix(&*base).is_some_and(rotated) || is_of_stem(name) == Some(true)
+    };
+    is_rotated(&name) || without_packing(&name).is_some_and(|bare| bare == base || is_rotated(bare))
+}
+
+/// The name that a compressed file had before.
+fn without_packing(name: &str) -> Option<&str> {
+    name.strip_suffix(".gz")
+        .or_else(|| name.strip_suffix(".zst"))
 }
 
 pub(super) fn is_compressed(path: &Path) -> bool {
@@ -336,7 +376,16 @@ pub(super) fn is_compressed(path: &Path) -> bool {
 }
 
 fn rotation_number(path: &Path) -> Option<u64> {
-    path.extension()?.to_str()?.parse().ok()
+    let name = path.file_name()?.to_str()?;
+    let (_, number) = without_packing(name).unwrap_or(name).rsplit_once('.')?;
+    number.parse().ok()
+}
+
+/// True for a name that rotation by numbers gives: `app.log.12`, compressed or not.
+pub(super) fn has_number(path: &Path) -> bool {
+    /// Larger ones are dates.
+    const NUMBER_MAX: u64 = 9_999;
+    rotation_number(path).is_some_and(|it| it <= NUMBER_MAX)
 }
 
 #[cfg(test)]
@@ -351,6 +400,9 @@ mod tests {
         assert!(is("/l/app.log", "/l/app.log-20261122"));
         assert!(is("/l/app.log", "/l/app.log.2026-11-22.gz"));
         assert!(is("/l/app.log", "/l/app-20261122.log"));
+        assert!(is("/l/app.log", "/l/app-20261122.log.zst"));
+        assert!(is("/l/app.log", "/l/app.log.gz"));
+        assert!(!is("/l/app.log", "/l/app.gz"));
         assert!(!is("/l/app.log", "/l/app.log"));
         assert!(!is("/l/app.log", "/l/app.log.old"));
         assert!(!is("/l/app.log", "/l/app-audit.log"));
@@ -366,6 +418,9 @@ mod tests {
         assert!(leads("/l/app.log-20261122", "/l/app.log"));
         assert!(leads("/l/app.log.2026-11-22.gz", "/l/app.log"));
         assert!(leads("/l/app-20261122.log", "/l/app.log"));
+        assert!(leads("/l/app-20261122.log.gz", "/l/app.log"));
+        assert!(leads("/l/app.log.gz", "/l/app.log"));
+        assert!(leads("/l/app.log.12.zst", "/l/app.log"));
         assert_eq!(bases(Path::new("/l/app.log")), Vec::<PathBuf>::new());
     }
 }

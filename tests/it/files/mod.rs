@@ -8,6 +8,7 @@ mod globs;
 mod lines;
 mod many;
 pub(crate) mod namespace;
+mod packed;
 mod permission;
 mod process;
 mod replacement;

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,59 @@ pub(crate) enum Rotation {
     Recreate { every: u64 },
     /// A new file is made and renamed over the old one.
     MoveOver { every: u64 },
+    /// As `Rename` or `CopyTruncate`, and the old file is compressed; all are kept.
+    Packed {
+        every: u64,
+        packer: Packer,
+        when: Packs,
+    },
+    /// As `Dated`, and the old file is compressed at once.
+    PackedDated {
+        every: u64,
+        packer: Packer,
+        names: Dated,
+    },
     /// `app.log` is a symbolic link that is turned to a new file each time; all files are kept.
     Retarget { every: u64 },
+}
+
+/// The program that compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Packer {
+    Gzip,
+    Zstd,
+}
+
+impl Packer {
+    const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
+    /// What is appended to the name of a file.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+
+    /// Puts a compressed file in the place of a file, as rotation does.
+    pub(crate) fn pack(self, path: &Path) {
+        let done = match self {
+            Self::Gzip => Command::new("gzip").arg(path).status(),
+            Self::Zstd => Command::new("zstd").args(["-q", "--rm"]).arg(path).status(),
+        };
+        assert!(done.expect("starts a packer").success(), "packs {path:?}");
+    }
+}
+
+/// When a rotated file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Packs {
+    /// At once.
+    AtOnce,
+    /// At the next turn: `delaycompress`.
+    Later,
+    /// At once, and it is a copy: the file itself was truncated.
+    Copy,
 }
 
 /// Where a rotated file's name has its date.
@@ -64,6 +116,8 @@ impl Rotation {
             | Self::Keep { every, .. }
             | Self::Dated { every, .. }
             | Self::CopyTruncate { every }
+            | Self::Packed { every, .. }
+            | Self::PackedDated { every, .. }
             | Self::Truncate { every }
             | Self::Recreate { every }
             | Self::MoveOver { every }
@@ -90,6 +144,12 @@ impl Rotation {
                 shift(path, usize::MAX);
                 fs::copy(path, numbered(path, 1)).expect("copies a test log");
                 return Next::Truncated;
+            }
+            Self::Packed { packer, when, .. } => return pack(path, packer, when),
+            Self::PackedDated { packer, names, .. } => {
+                fs::rename(path, names.of(path, n)).expect("renames a test log");
+                File::create(path).expect("makes a test log");
+                packer.pack(&names.of(path, n));
             }
             Self::Truncate { .. } => return Next::Truncated,
             Self::Recreate { .. } => fs::remove_file(path).expect("deletes a test log"),
@@ -164,6 +224,44 @@ fn retarget(path: &Path, n: u64) {
     let link = path.with_extension("link");
     symlink(target, &link).expect("makes a link");
     fs::rename(link, path).expect("turns a link");
+}
+
+/// Moves a file out of the way and compresses what is to be compressed.
+fn pack(path: &Path, packer: Packer, when: Packs) -> Next {
+    shift_packed(path);
+    let first = numbered(path, 1);
+    if when == Packs::Copy {
+        fs::copy(path, &first).expect("copies a test log");
+        packer.pack(&first);
+        return Next::Truncated;
+    }
+    fs::rename(path, &first).expect("renames a test log");
+    // As `create` of logrotate does: it is there while others are compressed.
+    File::create(path).expect("makes a test log");
+    let second = numbered(path, 2);
+    match when {
+        Packs::Later if second.exists() => packer.pack(&second),
+        Packs::Later | Packs::Copy => {}
+        Packs::AtOnce => packer.pack(&first),
+    }
+    Next::Anew
+}
+
+/// Makes room for a new `.1`, compressed or not.
+fn shift_packed(path: &Path) {
+    let named = |n: usize| {
+        let number = numbered(path, n);
+        let packed =
+            Packer::ALL.map(|it| PathBuf::from(format!("{}{}", number.display(), it.suffix())));
+        let names = packed.into_iter().zip(Packer::ALL.map(Packer::suffix));
+        let mut names = names.chain([(number, "")]);
+        names.find(|(path, _)| path.exists())
+    };
+    let all: Vec<_> = (1..).map_while(named).collect();
+    for (n, (old, suffix)) in all.into_iter().enumerate().rev() {
+        let new = format!("{}{suffix}", numbered(path, n + 2).display());
+        fs::rename(old, new).expect("renames a test log");
+    }
 }
 
 /// Makes room for a new `.1`; of more than `keep` the oldest is overwritten.

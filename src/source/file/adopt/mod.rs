@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::CursorKey;
-use crate::source::file::archive::Copies;
+use crate::source::file::archive::{Copies, Heads};
 use crate::source::file::found::{Found, SEEN_SLACK_S, key_of, now_s, still_there};
 use crate::source::file::rotation::{CopyOf, Living, bases, copy_of, ended_last};
 use crate::source::file::tail::Place;
@@ -62,6 +62,8 @@ pub(super) struct Registry {
     /// it is needed first.
     knew: Option<HashSet<PathBuf>>,
     pub(super) copies: Copies,
+    /// What is known, for one look; made when it is needed first.
+    pub(super) heads: Option<Heads>,
     unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
     /// See [`VERIFIED_MAX`].
     n_verified: usize,
@@ -84,6 +86,7 @@ impl Registry {
             ended: None,
             knew: None,
             copies: Copies::new(),
+            heads: None,
             unwritten: Default::default(),
             n_verified: 0,
         };
@@ -190,6 +193,10 @@ impl Registry {
         }
         self.checkpoints
             .register(streams.clone(), cursors.clone())?;
+        if let Some(heads) = &mut self.heads {
+            let streams = self.unwritten.0.iter().cloned();
+            streams.map(Arc::new).for_each(|it| heads.add(it));
+        }
         self.unwritten = Default::default();
         Ok(())
     }
@@ -241,7 +248,7 @@ impl Registry {
         start: Start,
         living: &[Living],
     ) -> io::Result<Decision> {
-        if let Some(decision) = self.adopt_packed(&found, start)? {
+        if let Some(decision) = self.adopt_packed(&found, start, living)? {
             return Ok(decision);
         }
         if let Some(record) = self.claim(&found)? {
@@ -313,7 +320,7 @@ impl Registry {
 
     /// The known stream that this file continues: the same inode, the same beginning, and what was
     /// read of it unchanged.
-    pub(super) fn claim(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
+    fn claim(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
         let known = self.by_inode.get(&found.inode).cloned().unwrap_or_default();
         for record in known {
             if self.is_continued(&record, found)? {
@@ -326,7 +333,7 @@ impl Registry {
 
     /// Device numbers change over a reboot and restores change inodes: then path and content decide
     /// together. Content alone never suffices, many files begin alike.
-    fn claim_by_path(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
+    pub(super) fn claim_by_path(&mut self, found: &Found) -> io::Result<Option<Arc<StreamRecord>>> {
         let path = found.path.to_string_lossy();
         if self.by_inode.is_empty() {
             return Ok(None);
@@ -355,7 +362,7 @@ impl Registry {
     }
 
     /// True where the file begins as the stream did and still holds what was read of it.
-    fn is_continued(&self, known: &StreamRecord, found: &Found) -> io::Result<bool> {
+    pub(super) fn is_continued(&self, known: &StreamRecord, found: &Found) -> io::Result<bool> {
         if !found.head.continues(known) {
             return Ok(false);
         }

@@ -110,7 +110,8 @@ impl Registry {
             // Its inode can hold something else now.
             let dir = path.parent().unwrap_or(Path::new("/"));
             let is_held = folders.hold(dir, known.ino);
-            let mut rewritten = is_held.then(|| find_rewritten(path, known)).flatten();
+            let rewritten = || find_rewritten(path, known, noted_at(record));
+            let mut rewritten = is_held.then(rewritten).flatten();
             // While names move it can have been passed over until now.
             if let Some(found) = &rewritten
                 && self.is_its_file(record, found)?
@@ -245,7 +246,11 @@ impl Registry {
 
     /// The stream's own file where it is at its path and still holds what was read of it. One that
     /// cannot be looked at now is not judged: that is `Some(None)`.
-    fn at_its_path(&self, record: &StreamRecord, path: &Path) -> io::Result<Option<Option<Found>>> {
+    pub(in crate::source::file) fn at_its_path(
+        &self,
+        record: &StreamRecord,
+        path: &Path,
+    ) -> io::Result<Option<Option<Found>>> {
         let Ok(Some(found)) = Found::look(path) else {
             return Ok(path.exists().then_some(None));
         };

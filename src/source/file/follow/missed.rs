@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::info;
 
@@ -65,6 +65,9 @@ fn find_in_gaps(gaps: Vec<Gap>, known: &HashSet<Inode>) -> Vec<(Gap, Vec<Found>)
     found.collect()
 }
 
+/// However busy it is, what came is seen within this.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
+
 impl FileSource {
     /// Takes in what must be read between `after` and a file that was decided on. Returns the last
     /// one, behind which the file is read.
@@ -120,7 +123,11 @@ impl FileSource {
         let find = on_pool(move || {
             let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
             let since = handle.and_then(|handle| born(&handle)).unwrap_or(noted);
-            Ok(find_missed(&at, since, Some(&found), &known))
+            let mut missed = find_missed(&at, since, Some(&found), &known);
+            // A file that was truncated again and again is older than what was compressed before it
+            // was ever seen.
+            missed.retain(|it| it.packing.is_none() || it.modified + SEEN_WITHIN >= noted);
+            Ok(missed)
         });
         let missed = find.await.map_err(SourceError::Io)?;
         Ok(self

@@ -467,7 +467,12 @@ impl FileSource {
     /// Journals what was decided. While that cannot be done, what it is about is not read: its lines
     /// would be sent again after a restart.
     async fn write_decisions(&mut self) -> Result<(), SourceError> {
-        let written = self.with_registry(|registry| Ok(registry.write())).await;
+        let write = |registry: &mut Registry| {
+            let written = registry.write();
+            registry.heads = None;
+            Ok(written)
+        };
+        let written = self.with_registry(write).await;
         match written.map_err(SourceError::Io)? {
             Ok(()) => {
                 self.unwritten.clear();

@@ -12,7 +12,7 @@ use crate::model::Ledger;
 use crate::source::SourceError;
 use crate::source::file::Follow;
 use crate::source::file::adopt::Registry;
-use crate::source::file::ending::torn_pause;
+use crate::source::file::ending::{Meaning, growth_pause};
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::{End, Pumped, lock, on_pool};
@@ -50,11 +50,17 @@ impl FileSource {
                 unfinished,
                 is_open,
                 wake,
-                is_finite,
+                packed,
             } => {
-                // Asked for again: what came since this read began is not read.
-                slot.drained = !is_open && (!again || is_finite);
-                generation.is_finite |= is_finite;
+                // Asked for again: what came since this read began is not read. But a compressed file
+                // that can end here is usually whole, and what waits for it would wait for long.
+                let is_over = packed == Some(Meaning::Over);
+                slot.drained = !is_open && (!again || packed.is_some());
+                if packed.is_some() {
+                    slot.not_before = now + growth_pause(took);
+                }
+                generation.is_packed = packed.is_some();
+                generation.is_finite |= is_over;
                 if let Some(wake) = wake {
                     self.later.insert((id, outlet), wake);
                 }
@@ -68,8 +74,9 @@ impl FileSource {
                 }
             }
             End::Torn => {
-                slot.not_before = now + torn_pause(took);
+                slot.not_before = now + growth_pause(took);
                 slot.drained = false;
+                generation.is_packed = true;
                 self.later.insert((id, outlet), slot.not_before);
             }
             End::Closed => slot.closed = true,
@@ -126,6 +133,7 @@ impl FileSource {
         );
         cursor.ledger = Ledger::new(Arc::clone(cursor.ledger.key()), committed);
         cursor.place = place;
+        cursor.whole = None;
         *lock(&cursor.progress) = place;
         generation.places[outlet].place = place;
         // Whatever interrupted it may do so again: not at full speed.
@@ -315,6 +323,10 @@ impl FileSource {
             && let (Some(file), Some(registry)) = (&generation.file, &mut self.registry)
         {
             registry.note_read(generation.inode, file);
+            // Should it grow all the same, it is found as others are.
+            if self.at_path(&generation.path) == Some(id) {
+                self.paths.remove(&generation.path);
+            }
         }
         let mut record = StreamRecord::clone(&generation.record);
         record.ended = true;

@@ -11,7 +11,6 @@ use tracing::info;
 
 use super::{FileSource, MOVED_MAX};
 use crate::source::SourceError;
-use crate::source::file::Label;
 use crate::source::file::adopt::Registry;
 use crate::source::file::discover::{Match, was_renamed};
 use crate::source::file::found::Found;
@@ -20,9 +19,18 @@ use crate::source::file::intake::alias_of;
 use crate::source::file::pump::on_pool;
 use crate::source::file::rotation::{bases, is_compressed};
 use crate::source::file::watch::Polled;
+use crate::source::file::{Inode, Label};
 
 /// Names that did not move for so long have been rotated to where they stay.
 const NAMES_SETTLE: Duration = Duration::from_millis(200);
+
+/// What is at a path.
+enum Sighted {
+    File(Box<Found>),
+    /// A file that this process writes itself, or a compressed one that needs no reading.
+    NothingNew,
+    NotAFile,
+}
 
 impl FileSource {
     /// Looks which files are there, and reconciles.
@@ -214,11 +222,22 @@ impl FileSource {
         }
         let path = candidate.path.clone();
         let own = Arc::clone(&self.cx.own_files);
-        let looked = on_pool(move || Ok(Found::look(&path)?.map(|it| (it.is_own(&own), it))));
-        let found = match looked.await {
-            Ok(Some((false, found))) => found,
-            Ok(Some((true, _))) => return Ok(()),
-            Ok(None) => {
+        let look = move |registry: &mut Registry| {
+            let metadata = path.metadata()?;
+            let state = (metadata.len(), metadata.modified()?);
+            if registry.is_copy(Inode::of_metadata(&metadata), state) {
+                return Ok(Sighted::NothingNew);
+            }
+            Ok(match Found::look(&path)? {
+                Some(found) if found.is_own(&own) => Sighted::NothingNew,
+                Some(found) => Sighted::File(Box::new(found)),
+                None => Sighted::NotAFile,
+            })
+        };
+        let found = match self.with_registry(look).await {
+            Ok(Sighted::File(found)) => *found,
+            Ok(Sighted::NothingNew) => return Ok(()),
+            Ok(Sighted::NotAFile) => {
                 self.trouble(&candidate.path, "not a regular file");
                 return Ok(());
             }

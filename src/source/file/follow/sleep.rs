@@ -75,7 +75,7 @@ impl FileSource {
         };
         let stays = generation.phase != Phase::Current || self.config.follow == Follow::UntilEnd;
         let hot = now < generation.hot_until && self.generations.len() <= OPEN_MAX;
-        if stays || hot || generation.is_waiting() {
+        if stays || hot || generation.is_packed || generation.is_waiting() {
             return Sleep::Hot;
         }
         let Some(places) = generation.settled_places().filter(|_| !generation.unsaved) else {
@@ -130,6 +130,7 @@ impl FileSource {
                 next_time_ns: 0,
                 refined: Refined::default(),
                 quiet: Quiet::default(),
+                whole: None,
             };
             Slot::new(cursor, now)
         };

@@ -1,5 +1,9 @@
 //! Compressed files: read once, also over kills, and not again what was read before compression.
 
+mod ends;
+mod many;
+mod starts;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::process::Command;
@@ -78,6 +82,8 @@ fn compressed_files_are_read_once() {
             [pack(one.as_bytes()), pack(two.as_bytes())].concat(),
         );
         let text = one + &two + "\n";
+        // What was written to just now may get more.
+        age(&dir, "app.old");
 
         let agent = start_all(&dir, "");
         expect(&dir, &agent, text.as_bytes());
