@@ -153,6 +153,11 @@ impl OutputArgs {
         }
     }
 
+    /// Whether lines are never merged by time.
+    pub(super) fn is_unordered(&self) -> bool {
+        self.order == Some(OrderChoice::Off)
+    }
+
     fn sink(&self, sources: &[SourceConfig]) -> SinkConfig {
         SinkConfig {
             name: "stdout".into(),

@@ -25,8 +25,8 @@ mod units;
 mod value;
 
 pub use arguments::{
-    ArgumentError, ArgumentOptions, HeaderOption, NetrcEntry, NetworkOptions, sink_from_argument,
-    source_from_location, sources_from_arguments,
+    Apart, ArgumentError, ArgumentOptions, HeaderOption, NetrcEntry, NetworkOptions, apart,
+    sink_from_argument, source_from_location, sources_from_arguments,
 };
 pub use cx::References;
 pub use diagnostics::{Color, Diagnostic, Diagnostics, FileId, Place, Severity};

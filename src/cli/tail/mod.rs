@@ -14,7 +14,7 @@ use super::output::OutputArgs;
 use super::{Exit, say, show, stderr_color};
 use crate::agent::{Inputs, Plan};
 use crate::config::{
-    ArgumentOptions, ConfigInput, LoadOptions, ProcessEnvironment, References, load,
+    Apart, ArgumentOptions, ConfigInput, LoadOptions, ProcessEnvironment, References, apart, load,
     sink_from_argument, sources_from_arguments,
 };
 use crate::framing::Multiline;
@@ -156,6 +156,11 @@ fn plan(
             })?
         }
     };
+    let sources = if follow == Follow::UntilEnd && args.more.cursor_file.is_none() {
+        merged_apart(args, sources)
+    } else {
+        sources
+    };
     let mut plan = args.output.plan(sources);
     plan.inputs = match follow {
         Follow::Forever => Inputs::Live,
@@ -236,6 +241,21 @@ fn configured(
         narrow(source, selected, args.select.multiline(), follow);
     }
     Ok(sources)
+}
+
+/// Sources that end, each file as one of its own where they are merged. With a cursor file they stay
+/// together: places are kept by the names of sources.
+fn merged_apart(args: &TailArgs, sources: Vec<SourceConfig>) -> Vec<SourceConfig> {
+    if args.output.is_unordered() {
+        return sources;
+    }
+    let Apart { sources, too_many } = apart(sources);
+    for (name, n_files) in too_many.iter().filter(|_| !args.output.quiet) {
+        crate::terminal::note(&format!(
+            "! {name} has {n_files} files: they are read one after the other, not merged by time"
+        ));
+    }
+    sources
 }
 
 /// What the flags say is asked beside what the configuration says.

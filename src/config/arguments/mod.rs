@@ -1,11 +1,13 @@
 //! SOURCE strings of the command line, `[NAME=]LOCATION`, as sources.
 
+mod apart;
 mod names;
 mod one;
 mod sink;
 #[cfg(test)]
 mod tests;
 
+pub use apart::{Apart, apart};
 pub use one::source_from_location;
 pub use sink::sink_from_argument;
 

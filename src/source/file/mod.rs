@@ -32,7 +32,7 @@ mod watch;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use pattern::PatternError;
@@ -124,6 +124,18 @@ pub(super) async fn run(
     cx: SourceContext,
 ) -> Result<(), SourceError> {
     follow::FileSource::new(common, config, cx)?.run().await
+}
+
+/// The files that a source names now, in its order. Blocks.
+pub fn files_of(config: &FileConfig) -> Vec<PathBuf> {
+    let patterns = config.paths.iter().map(|it| pattern::Pattern::parse(it));
+    let patterns: Result<_, _> = patterns.collect();
+    let (Ok(patterns), Ok(exclude)) = (patterns, pattern::Exclude::parse(&config.exclude)) else {
+        return Vec::new();
+    };
+    let found = discover::Scanner::new(patterns, exclude).look();
+    let found = found.unwrap_or_default().into_iter();
+    found.map(|it| it.path.to_path_buf()).collect()
 }
 
 /// True where a path, glob or directory can be understood.

@@ -64,6 +64,79 @@ fn files_that_end_are_merged_by_the_times_of_their_lines_the_same_each_time() {
     assert!(outputs[0] == outputs[1], "two runs differ");
 }
 
+// Scenario: a quoted glob and a folder instead of the names that a shell makes of them. Bug: their files
+// were read one after the other, and only the glob as a whole was merged with other sources. Fix: each
+// file that ends is a source of its own, with the label that it has anyway.
+#[test]
+fn files_of_a_glob_that_end_are_merged_as_if_a_shell_had_named_them() {
+    let n = 5_000;
+    let dir = Dir::new();
+    std::fs::create_dir_all(dir.path("logs/old")).expect("makes folders");
+    let files = shared(&dir, n, 5);
+    let names = ["logs/a.log", "logs/b.log", "logs/old/a.log"];
+    let moved = files.iter().zip(names).map(|(from, to)| {
+        std::fs::rename(from, dir.path(to)).expect("moves a file");
+        dir.text(to)
+    });
+    let files: Vec<String> = moved.collect();
+    std::os::unix::fs::symlink("b.log", dir.path("logs/current.log")).expect("links");
+    let of = |sources: &[&str]| {
+        let args = ["--no-follow", "-n", "all", "-q", "-T", "{source} {msg}"];
+        let args = [&args[..], sources].concat();
+        let printed = Logweir::tail(&Dir::new(), args).ended().good();
+        String::from_utf8(printed).expect("text")
+    };
+
+    let by_shell = of(&[&files[0], &files[1], &files[2]]);
+    let by_glob = of(&[&dir.text("logs/**/*.log")]);
+    let named = of(&[&format!("web={}", dir.text("logs/**/*.log"))]);
+    let folder = of(&[&dir.text("logs"), &files[2]]);
+
+    assert_eq!(numbers(by_shell.as_bytes()), (0..n).collect::<Vec<_>>());
+    let labels: std::collections::BTreeSet<&str> = by_shell
+        .lines()
+        .filter_map(|it| it.split(' ').next())
+        .collect();
+    assert_eq!(
+        labels.into_iter().collect::<Vec<_>>(),
+        ["b", "logs-a", "old-a"]
+    );
+    assert!(by_shell == by_glob, "{}", &by_glob[..200]);
+    assert!(
+        named.lines().all(|it| it.starts_with("web ")),
+        "{}",
+        &named[..200]
+    );
+    assert_eq!(numbers(named.as_bytes()), (0..n).collect::<Vec<_>>());
+    assert_eq!(numbers(folder.as_bytes()), (0..n).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_of_a_glob_stay_whole_without_order_and_where_they_are_too_many() {
+    let dir = Dir::new();
+    let all: String = (0..300).map(line).collect();
+    // The later a line, the earlier its file.
+    for number in 0..300 {
+        dir.write(&format!("{:03}.log", 299 - number), line(number));
+    }
+    let glob = dir.text("*.log");
+    let args = ["--no-follow", "-n", "all", "-r", &glob];
+
+    let many = Logweir::tail(&Dir::new(), args).ended();
+    let few = dir.text("00*.log");
+    let args = ["--no-follow", "-n", "all", "-r", "--order", "off", &few];
+    let unordered = Logweir::tail(&Dir::new(), args).ended().good();
+
+    let said = format!(
+        "! {} has 300 files: they are read one after the other, not merged by time\n",
+        dir.path("").file_name().expect("a name").to_string_lossy()
+    );
+    many.failed(0, &[&said]);
+    assert_eq!(numbers(&many.stdout), (0..300).rev().collect::<Vec<_>>());
+    assert_eq!(numbers(&unordered), (290..300).rev().collect::<Vec<_>>());
+    assert_eq!(numbers(all.as_bytes()).len(), 300);
+}
+
 #[test]
 fn without_order_files_that_end_come_one_after_the_other() {
     let dir = Dir::new();

@@ -1,6 +1,7 @@
 //! `logweir tail`: what a person at a terminal, or `head`, `jq` and `grep`, see of files.
 
 mod ending;
+mod flush;
 mod follow;
 mod merge;
 mod more;
