@@ -15,7 +15,7 @@ use super::job::{Job, jobs};
 use super::{Flow, Sink};
 use crate::checkpoint::Checkpoints;
 use crate::framing::SHARED_ABOVE_BYTES;
-use crate::model::{Batch, Batcher, Moved};
+use crate::model::{Ack, Batch, Batcher};
 use crate::queue::{Chunk, Receiver};
 
 type Encoding<S> = BoxFuture<'static, (Job, <S as Sink>::Payload)>;
@@ -188,12 +188,13 @@ impl<'a, S: Sink> Pipeline<'a, S> {
         };
         self.shared.counters.lines.add(batch.weight.lines);
         self.shared.counters.bytes.add(batch.weight.bytes as u64);
-        let moves: Vec<Moved> = batch
+        // With each chunk goes what it held of the budget; none of it before all are settled.
+        let (acks, _charges): (Vec<Ack>, Vec<_>) = batch
             .items
             .into_iter()
-            .filter_map(|chunk| chunk.ack.settle())
-            .collect();
-        self.checkpoints.advance(moves);
+            .map(|chunk| (chunk.ack, chunk.charge))
+            .unzip();
+        self.checkpoints.advance(Ack::settle_all(acks));
     }
 }
 

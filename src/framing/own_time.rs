@@ -15,3 +15,34 @@ pub fn own_time(text: &[u8], cx: &TimeContext) -> Option<i64> {
     };
     place.find(text, cx)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::container::rfc3339_ns;
+    use super::*;
+
+    #[test]
+    fn the_usual_form_is_read_as_the_standard_says() {
+        let cx = TimeContext {
+            zone: jiff::tz::TimeZone::UTC,
+            now_ns: 0,
+        };
+        let found = |value: &str| {
+            let text = format!("{{\"time\":\"{value}\"}}");
+            own_time(text.as_bytes(), &cx)
+        };
+
+        for value in [
+            "2026-11-22T23:41:23Z",
+            "2026-11-22T23:41:23.5Z",
+            "2026-11-22T23:41:23.123456789Z",
+            "2024-02-29T00:00:00.000Z",
+            "2026-02-29T00:00:00.000Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-22T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert_eq!(found(value), rfc3339_ns(value.as_bytes()), "{value}");
+        }
+    }
+}

@@ -59,8 +59,8 @@ pub fn elements(raw: &str) -> Option<Vec<&str>> {
     Some(elements.into_iter().map(RawValue::get).collect())
 }
 
-/// A string that is borrowed where it holds no escapes.
-struct Text<'a>(Cow<'a, str>);
+/// A string that is borrowed where it holds no escapes; serde's own `Cow` is always owned.
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for Find<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (first, rest) = self.0.split_first().expect("there is a name left");
         let mut found = None;
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(Text(key)) = map.next_key()? {
             if found.is_none() && key == first.as_str() {
                 found = map.next_value_seed(Find(rest))?;
             } else {

@@ -183,17 +183,19 @@ impl Shared {
         }
     }
 
-    /// Marks an entry or a part of it settled and returns the new frontier where it moved.
-    fn settle(&self, seq: u64, part: Option<usize>) -> Option<Position> {
+    /// Marks entries and parts of them settled and returns the new frontier where it moved.
+    fn settle(&self, settled: impl Iterator<Item = (u64, Option<usize>)>) -> Option<Position> {
         if self.broken.load(Ordering::Acquire) {
             return None;
         }
         let mut entries = self.lock();
-        let index = entries.index(seq);
-        let entry = &mut entries.open[index];
-        match part {
-            Some(part) => entry.parts[part - entry.first_part].settled = true,
-            None => entry.settled = true,
+        for (seq, part) in settled {
+            let index = entries.index(seq);
+            let entry = &mut entries.open[index];
+            match part {
+                Some(part) => entry.parts[part - entry.first_part].settled = true,
+                None => entry.settled = true,
+            }
         }
         let moved = entries.advance().then(|| entries.committed.clone());
         drop(entries);
@@ -265,8 +267,25 @@ impl Ack {
     /// committed position where the settled prefix grew.
     pub fn settle(mut self) -> Option<Moved> {
         self.settled = true;
-        let position = self.shared.settle(self.seq, self.part)?;
+        let one = std::iter::once((self.seq, self.part));
+        let position = self.shared.settle(one)?;
         Some((Arc::clone(&self.shared.key), position))
+    }
+
+    /// Settles all of them: where each cursor stands afterwards, of those that moved. A batch of
+    /// merged lines has thousands of acks of a few ledgers: each ledger is looked at once.
+    pub fn settle_all(mut acks: Vec<Ack>) -> Vec<Moved> {
+        for ack in &mut acks {
+            ack.settled = true;
+        }
+        acks.sort_unstable_by_key(|ack| Arc::as_ptr(&ack.shared));
+        let of_one = acks.chunk_by(|a, b| Arc::ptr_eq(&a.shared, &b.shared));
+        let moved = of_one.filter_map(|acks| {
+            let shared = &acks.first()?.shared;
+            let position = shared.settle(acks.iter().map(|ack| (ack.seq, ack.part)))?;
+            Some((Arc::clone(&shared.key), position))
+        });
+        moved.collect()
     }
 
     /// Whose cursor it moves.
@@ -321,6 +340,28 @@ mod tests {
             sink: "out".into(),
         };
         Ledger::new(Arc::new(key), at(0))
+    }
+
+    #[test]
+    fn many_acks_move_each_ledger_once() {
+        let (one, two, broken) = (ledger(), ledger(), ledger());
+        let mut acks = vec![two.open(at(5)), broken.open(at(1)), one.open(at(1))];
+        acks.extend([one.open(at(2)), two.open(at(7)), broken.open(at(2))]);
+        let late = one.open(at(3));
+        acks.push(one.open(at(4)));
+        drop(broken.open(at(3)));
+
+        let moved = Ack::settle_all(acks);
+
+        let mut ends: Vec<Position> = moved.into_iter().map(|(_, end)| end).collect();
+        ends.sort_by_key(|end| match end {
+            Position::File { offset, .. } => *offset,
+            _ => 0,
+        });
+        assert_eq!(ends, [at(2), at(7)]);
+        assert_eq!(one.unsettled(), 1);
+        assert_eq!(late.settle().map(|(_, end)| end), Some(at(4)));
+        assert!(broken.is_broken() && broken.committed() == at(0));
     }
 
     #[test]

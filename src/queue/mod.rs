@@ -57,12 +57,10 @@ impl Chunk {
 }
 
 impl Chunk {
-    /// Takes the first `n_lines` out of it, with an ack of their own. The rest pays for both.
-    ///
-    /// # Panics
-    /// If it has fewer lines.
-    fn split_front(&mut self, n_lines: u32) -> Chunk {
-        let lines = self.lines.split_front(n_lines);
+    /// Takes the first `n_lines` out of it, which are `n_bytes` long, with an ack of their own. The
+    /// rest pays for both.
+    fn split_front(&mut self, n_lines: u32, n_bytes: usize) -> Chunk {
+        let lines = self.lines.split_front_at(n_lines, n_bytes);
         let front = Chunk {
             origin: Arc::clone(&self.origin),
             ack: self.ack.fork(lines.begun()),

@@ -89,9 +89,17 @@ struct Lane {
 #[derive(Debug)]
 struct Waiting {
     chunk: Chunk,
-    /// Lines that stay together, in order: their time, and how many they are.
-    groups: VecDeque<(i64, u32)>,
+    /// Lines that stay together, in order.
+    groups: VecDeque<Group>,
     since: Instant,
+}
+
+/// Lines of one time that stay together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Group {
+    time: i64,
+    n_lines: u32,
+    n_bytes: u32,
 }
 
 /// How far lines can be let go.
@@ -318,23 +326,36 @@ impl Lane {
     /// The time of its first line that waits.
     fn head(&self) -> Option<i64> {
         let first = self.waiting.front()?.groups.front()?;
-        Some(first.0)
+        Some(first.time)
     }
 
     fn push(&mut self, chunk: Chunk, cx: &TimeContext, (is_finite, now): (bool, Instant)) {
-        let mut groups: VecDeque<(i64, u32)> = VecDeque::new();
-        let mut n_without: u32 = 0;
+        let mut groups: VecDeque<Group> = VecDeque::new();
+        let (mut n_without, mut bytes_without) = (0, 0);
         for line in chunk.lines.iter() {
             let own = line.time_ns.or_else(|| own_time(line.text, cx));
+            let n_bytes = u32::try_from(line.text.len() + 1).expect("a chunk is below 4 GiB");
             match (own, groups.back_mut()) {
-                (Some(time), Some(last)) if last.0 == time => last.1 += 1,
-                (Some(time), _) => groups.push_back((time, 1)),
-                (None, Some(last)) => last.1 += 1,
-                (None, None) => n_without += 1,
+                (Some(time), last) if last.as_ref().is_none_or(|it| it.time != time) => {
+                    let n_lines = 1;
+                    groups.push_back(Group {
+                        time,
+                        n_lines,
+                        n_bytes,
+                    });
+                }
+                (_, Some(last)) => {
+                    last.n_lines += 1;
+                    last.n_bytes += n_bytes;
+                }
+                (_, None) => {
+                    n_without += 1;
+                    bytes_without += n_bytes;
+                }
             }
         }
         if n_without > 0 {
-            let first = groups.front().map(|it| it.0);
+            let first = groups.front().map(|it| it.time);
             let time = match first {
                 // They go on with what came before.
                 _ if self.is_timed => self.last,
@@ -342,12 +363,16 @@ impl Lane {
                 None if is_finite => i64::MIN,
                 None => chunk.time_ns,
             };
-            groups.push_front((time, n_without));
+            groups.push_front(Group {
+                time,
+                n_lines: n_without,
+                n_bytes: bytes_without,
+            });
             self.is_timed |= first.is_some();
         } else {
             self.is_timed = true;
         }
-        self.last = groups.back().map_or(self.last, |it| it.0);
+        self.last = groups.back().map_or(self.last, |it| it.time);
         self.spoke = now;
         self.waiting.push_back(Waiting {
             chunk,
@@ -359,13 +384,11 @@ impl Lane {
     /// The lines at the head of the first chunk up to `limit`, and the greatest time among them.
     fn take(&mut self, limit: i64) -> Option<(i64, Chunk)> {
         let first = self.waiting.front_mut()?;
-        let (mut n_lines, mut greatest) = (0, i64::MIN);
-        while let Some((time, n)) = first.groups.front()
-            && *time <= limit
-        {
-            n_lines += n;
-            greatest = greatest.max(*time);
-            first.groups.pop_front();
+        let (mut n_lines, mut n_bytes, mut greatest) = (0, 0, i64::MIN);
+        while let Some(group) = first.groups.pop_front_if(|it| it.time <= limit) {
+            n_lines += group.n_lines;
+            n_bytes += group.n_bytes as usize;
+            greatest = greatest.max(group.time);
         }
         if n_lines == 0 {
             return None;
@@ -373,7 +396,7 @@ impl Lane {
         let chunk = if first.groups.is_empty() {
             self.waiting.pop_front()?.chunk
         } else {
-            first.chunk.split_front(n_lines)
+            first.chunk.split_front(n_lines, n_bytes)
         };
         Some((greatest, chunk))
     }

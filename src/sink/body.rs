@@ -66,7 +66,7 @@ impl Bodies {
             pieces.push(self.piece(&mut body, chunk, time_ns, lines));
         }
         if self.is_raw() {
-            body.share_raw(pieces);
+            self.share_raw(&mut body, pieces);
         } else {
             let mut open = self.room_for(&pieces);
             self.encoder.append(&mut open, &pieces);
@@ -89,7 +89,7 @@ impl Bodies {
                 end += piece.lines.bytes().len() as u64;
                 ends.push(end);
             }
-            body.share_raw(pieces);
+            self.share_raw(&mut body, pieces);
         } else {
             let mut open = self.room_for(&pieces);
             for piece in &pieces {
@@ -120,6 +120,33 @@ impl Bodies {
             lines,
             is_replayable: matches!(chunk.ack.end(), Position::File { .. }),
         }
+    }
+
+    /// Takes the lines' own bytes, small ones copied together.
+    fn share_raw(&self, body: &mut Body, pieces: Vec<Piece>) {
+        let small = |piece: &&Piece| piece.lines.bytes().len() < COPY_BELOW_BYTES;
+        let mut left: usize = pieces
+            .iter()
+            .filter(small)
+            .map(|it| it.lines.bytes().len())
+            .sum();
+        let mut open: Option<Vec<u8>> = None;
+        for piece in &pieces {
+            let bytes = piece.lines.bytes();
+            if small(&piece) {
+                let open = open.get_or_insert_with(|| {
+                    let mut open = self.take();
+                    open.reserve(left);
+                    open
+                });
+                open.extend_from_slice(bytes);
+                left -= bytes.len();
+            } else {
+                body.extend(open.take().map(|open| self.share(open)));
+                body.push(bytes.clone());
+            }
+        }
+        body.extend(open.map(|open| self.share(open)));
     }
 
     /// A buffer: JSON with metadata is about half as large again as the lines.
@@ -167,19 +194,10 @@ impl Drop for Reused {
 }
 
 impl Body {
-    /// Takes the lines' own bytes, small ones copied together.
-    fn share_raw(&mut self, pieces: Vec<Piece>) {
-        let mut open = Vec::new();
-        for piece in pieces {
-            let bytes = piece.lines.bytes();
-            if bytes.len() >= COPY_BELOW_BYTES {
-                self.push(std::mem::take(&mut open).into());
-                self.push(bytes.clone());
-            } else {
-                open.extend_from_slice(bytes);
-            }
+    fn extend(&mut self, piece: Option<Bytes>) {
+        if let Some(piece) = piece {
+            self.push(piece);
         }
-        self.push(open.into());
     }
 
     fn push(&mut self, piece: Bytes) {

@@ -258,7 +258,13 @@ impl Lines {
     /// If there are fewer.
     pub fn split_front(&mut self, n: u32) -> Lines {
         assert!(n <= self.count, "split past the last line");
-        let at = self.start_of(n);
+        self.split_front_at(n, self.start_of(n))
+    }
+
+    /// The same where it is known that the lines end at the index `at` of the bytes: they are not
+    /// looked for.
+    pub fn split_front_at(&mut self, n: u32, at: usize) -> Lines {
+        debug_assert_eq!(at, self.start_of(n), "no line ends there");
         let front = Lines {
             bytes: self.bytes.slice(..at),
             count: n,
