@@ -66,7 +66,7 @@ fn a_signal_says_in_the_log_how_each_service_is() {
         ill.url("http", "/"),
         odd.url("http", "/"),
     ];
-    let keys = "body_match = \"up\"\ntimeout = \"300ms\"";
+    let keys = "body_match = \"up\"\ntimeout = \"2s\"";
     let agent = checked(&dir, &urls, keys);
     found(&dir, urls.len());
 

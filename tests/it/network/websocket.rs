@@ -135,6 +135,9 @@ fn pings_are_answered_between_fragments_and_ends_are_told_apart() {
         "closed 4000 (enough)",
         "closed 1008 (no more)",
     ]);
+    within("the server's last word", PATIENCE, || {
+        (logged(&dir, "closed").len() == 5).then_some(())
+    });
     let ended = agent.stop();
 
     assert_eq!(ended.code, 0, "{}", ended.stderr);

@@ -281,3 +281,44 @@ fn a_spool_that_is_switched_off_and_on_again_costs_nothing() {
     let ids: Vec<_> = asked.iter().skip(before).collect();
     assert_eq!(ids, [&Some(50), &Some(100), &Some(150), &Some(200)]);
 }
+
+#[test]
+fn a_spool_that_is_switched_under_kills_loses_nothing() {
+    let mut rng = Rng::printed("a spool that is switched");
+    let dir = Dir::new();
+    let events = Events::start();
+    let config = |spool: &str| {
+        dir.config(&format!(
+            "[source.feed]\nurl = \"http://127.0.0.1:{}/events\"\n{spool}\n\
+             [sink.out]\npath = \"{{dir}}/out.log\"\nformat = \"raw\"\n",
+            events.port
+        ))
+    };
+    let spools = ["spool = { max = \"4MiB\" }", ""];
+    for round in 0..KILLS {
+        let before = dir.size("out.log");
+        let spool = spools[if rng.chance(33) { 0 } else { round % 2 }];
+        let agent = Logweir::run(&dir, &config(spool)).start();
+        within("more events", PATIENCE, || {
+            (dir.size("out.log") > before).then_some(())
+        });
+        pass(rng.millis(0..150));
+        agent.kill();
+    }
+    let agent = Logweir::run(&dir, &config("")).start();
+    let last = numbers(&dir.read("out.log")).len() as u64 + 2_000;
+    events.last.store(last, Ordering::Relaxed);
+    within("the last event", DRAIN, || {
+        (numbers(&dir.read("out.log")).last() >= Some(&last)).then_some(())
+    });
+    let ended = agent.stop();
+
+    assert_eq!((ended.code, dropped(&ended)), (0, 0), "{}", ended.stderr);
+    let all = numbers(&dir.read("out.log"));
+    let last = *all.last().expect("events");
+    assert!(
+        all == (0..=last).collect::<Vec<_>>(),
+        "missing, doubled or out of order"
+    );
+    assert!(!dir.path("state/spool/feed.d").exists());
+}
