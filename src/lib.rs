@@ -66,7 +66,7 @@
 //! source/*   sink/*                         I/O shells around the layers below
 //! delivery                                  the retry loop; knows no concrete sink
 //! queue  checkpoint  outputs  http  notes  telemetry  random
-//! terminal                                  what records, notes and log share
+//! terminal  blocking                        what records, notes and log share; calls that block
 //! framing  filter  encoding  segment  backoff
 //!                                           algorithms
 //! model  secret                             types
@@ -151,6 +151,7 @@ pub mod framing;
 pub mod segment;
 
 // What is shared by everything that runs.
+pub mod blocking;
 pub mod terminal;
 
 pub mod checkpoint;

@@ -20,6 +20,7 @@ use tracing::{error, warn};
 pub use plan::{Ended, FirstAttempts, Inputs, Plan, Report};
 
 use crate::backoff::Backoff;
+use crate::blocking::Crew;
 use crate::checkpoint::{Checkpoints, OpenError};
 use crate::delivery::{self, DeadLetter, Failure, Flow, Settings};
 use crate::encoding::{Encoder, Format};
@@ -34,6 +35,9 @@ use crate::sink::stdout::StdoutSink;
 use crate::sink::{SinkConfig, SinkKind};
 use crate::source::{self, Denials, Outlet, SourceConfig, SourceContext, SourceError, SourceKind};
 use crate::telemetry::SinkCounters;
+
+/// Threads that reads of files may hold, of those that the runtime has.
+const SOURCE_THREADS_MAX: usize = 64;
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,10 @@ type Attempts = FuturesUnordered<oneshot::Receiver<Result<(), FirstFailure>>>;
 struct Agent {
     plan: Plan,
     checkpoints: Checkpoints,
+    /// Where sources make calls that block. Reads in a file system that hangs take all of it, and
+    /// none of the threads that the sinks need.
+    source_crew: Crew,
+    sink_crew: Crew,
     /// What this process writes.
     own_files: Arc<OwnFiles>,
     /// Stops the sources.
@@ -98,6 +106,8 @@ pub async fn run(plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, S
         own_files: Arc::new(own_files(&plan)),
         plan,
         checkpoints,
+        source_crew: Crew::of(SOURCE_THREADS_MAX),
+        sink_crew: Crew::default(),
         stop: CancellationToken::new(),
         draining: CancellationToken::new(),
         deliveries: JoinSet::new(),
@@ -183,6 +193,7 @@ impl Agent {
                     name: name.clone(),
                     host: self.plan.host.clone(),
                     checkpoints: self.checkpoints.clone(),
+                    crew: self.sink_crew.clone(),
                     own_files: Arc::clone(&self.own_files),
                     reopen: self.plan.reopen.clone(),
                 };
@@ -235,6 +246,7 @@ impl Agent {
             dead_letter,
             counters,
             checkpoints: self.checkpoints.clone(),
+            crew: self.sink_crew.clone(),
             draining: self.draining.clone(),
         }
     }
@@ -252,6 +264,7 @@ impl Agent {
             let cx = SourceContext {
                 outlets,
                 checkpoints: self.checkpoints.clone(),
+                crew: self.source_crew.clone(),
                 counters,
                 own_files: Arc::clone(&self.own_files),
                 notes: self.plan.notes.clone(),

@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -31,6 +30,7 @@ pub use open_error::OpenError;
 pub use output::{FoundOutput, HEAD_BYTES, find_output, read_head};
 pub use stored::to_record;
 
+use crate::blocking::Crew;
 use crate::model::{CursorKey, Moved, Position, StreamKey};
 use journal::Record;
 use store::Store;
@@ -56,6 +56,7 @@ struct Inner {
     covered: Mutex<Covered>,
     /// One fsync at a time.
     syncing: Mutex<()>,
+    crew: Crew,
 }
 
 /// Open outputs, and closed ones that the next fsync still has to cover.
@@ -127,6 +128,7 @@ impl Checkpoints {
             written: watch::Sender::default(),
             covered: Mutex::default(),
             syncing: Mutex::default(),
+            crew: Crew::default(),
         }))
     }
 
@@ -155,7 +157,7 @@ impl Checkpoints {
 
     /// Where a cursor stands.
     pub fn position(&self, key: &CursorKey) -> Option<Position> {
-        lock(self.0.store.as_ref()?).state.position(key).cloned()
+        lock(self.0.store.as_ref()?).state.position(key)
     }
 
     /// Where the sinks that know a stream stand: (sink, position).
@@ -165,7 +167,8 @@ impl Checkpoints {
         };
         let store = lock(store);
         let known = store.state.stream(source, stream);
-        known.map_or_else(Vec::new, |known| known.cursors.clone())
+        let positions = known.into_iter().flat_map(state::Known::positions);
+        positions.map(|(sink, at)| (Arc::clone(sink), at)).collect()
     }
 
     /// Remembers streams, and where their cursors start, before their first line is sent. Blocks
@@ -321,8 +324,8 @@ impl Checkpoints {
             written?;
             if sync { this.sync() } else { Ok(()) }
         };
-        // A panic on the blocking pool is a bug; what was pending stays pending.
-        if let Ok(result) = spawn_blocking(step).await {
+        // A panic of it is a bug; what was pending stays pending.
+        if let Ok(result) = self.0.crew.run(step).await {
             outage.note(result);
         }
     }

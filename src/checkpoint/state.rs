@@ -36,7 +36,53 @@ pub(super) struct Known {
     /// Absent for a stream that is no file.
     pub(super) record: Option<Arc<StreamRecord>>,
     /// Where each sink's cursor stands; few.
-    pub(super) cursors: Vec<(Arc<str>, Position)>,
+    cursors: Vec<(Arc<str>, Stand)>,
+}
+
+/// A position, small where it is a plain one in a file, as nearly all are.
+#[derive(Clone, Debug)]
+enum Stand {
+    /// In a file, with nothing begun or taken behind it.
+    Plain { offset: u64, guard: u64 },
+    /// Any other.
+    Other(Box<Position>),
+}
+
+impl From<Position> for Stand {
+    fn from(position: Position) -> Self {
+        match position {
+            Position::File {
+                offset,
+                guard,
+                mid_line: false,
+                ahead: None,
+                begun: None,
+            } => Self::Plain { offset, guard },
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl From<&Stand> for Position {
+    fn from(stand: &Stand) -> Self {
+        match stand {
+            Stand::Plain { offset, guard } => Self::File {
+                offset: *offset,
+                guard: *guard,
+                mid_line: false,
+                ahead: None,
+                begun: None,
+            },
+            Stand::Other(other) => (**other).clone(),
+        }
+    }
+}
+
+impl Known {
+    /// Where each sink's cursor stands.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (&Arc<str>, Position)> {
+        self.cursors.iter().map(|(sink, at)| (sink, at.into()))
+    }
 }
 
 impl State {
@@ -104,10 +150,10 @@ impl State {
         let streams = self.sources.get_mut(&source).expect("shared adds it");
         let cursors = &mut streams.entry(key.stream).or_default().cursors;
         match cursors.iter_mut().find(|(known, _)| *known == sink) {
-            Some((_, at)) => *at = position,
+            Some((_, at)) => *at = position.into(),
             None => {
                 cursors.reserve_exact(1);
-                cursors.push((sink, position));
+                cursors.push((sink, position.into()));
             }
         }
     }
@@ -138,10 +184,10 @@ impl State {
     }
 
     /// Where a cursor stands.
-    pub(super) fn position(&self, key: &CursorKey) -> Option<&Position> {
+    pub(super) fn position(&self, key: &CursorKey) -> Option<Position> {
         let known = self.stream(&key.source, &key.stream)?;
         let own = known.cursors.iter().find(|(sink, _)| *sink == key.sink);
-        own.map(|(_, position)| position)
+        own.map(|(_, at)| at.into())
     }
 
     /// True where every position of the intent is already reached: it was carried out and settled.
@@ -170,9 +216,9 @@ impl State {
         let Some(stands) = self.position(&key) else {
             return false;
         };
-        match (in_file(stands), in_file(&wanted)) {
+        match (in_file(&stands), in_file(&wanted)) {
             (Some(stands), Some(wanted)) => stands >= wanted,
-            _ => *stands == wanted,
+            _ => stands == wanted,
         }
     }
 
@@ -203,13 +249,13 @@ impl State {
                 .map(move |(stream, known)| (source, stream, known))
         });
         streams.flat_map(|(source, stream, known)| {
-            known.cursors.iter().filter_map(move |(sink, position)| {
+            known.positions().filter_map(move |(sink, position)| {
                 let key = CursorKey {
                     source: Arc::clone(source),
                     stream: stream.clone(),
                     sink: Arc::clone(sink),
                 };
-                to_record(&key, position)
+                to_record(&key, &position)
             })
         })
     }
@@ -279,9 +325,9 @@ mod tests {
         }
     }
 
-    fn offset(state: &State) -> Option<&Position> {
-        let mut known = state.streams("app");
-        known.next()?.cursors.first().map(|(_, position)| position)
+    fn offset(state: &State) -> Option<Position> {
+        let known = state.streams("app").next()?;
+        known.positions().next().map(|(_, position)| position)
     }
 
     #[test]
@@ -307,7 +353,7 @@ mod tests {
         state.apply(Record::Intent(intent(20)));
         assert_eq!(
             offset(&state),
-            Some(&Position::File {
+            Some(Position::File {
                 offset: 10,
                 guard: 0,
                 mid_line: false,
@@ -339,7 +385,7 @@ mod tests {
         state.apply(Record::Intent(other));
         state.apply(Record::Intent(intent(20)));
         let stands = state.position(&from_record(cursor(0)).0);
-        assert_eq!(stands, Some(&from_record(cursor(15)).1));
+        assert_eq!(stands, Some(from_record(cursor(15)).1));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::dead_letter::{DeadLetter, Refusal};
 use super::error::{Failure, Items, SinkError};
 use super::job::Job;
 use crate::backoff::Backoff;
+use crate::blocking::{Crew, Failed};
 use crate::telemetry::SinkCounters;
 
 /// What every job of one sink shares.
@@ -24,6 +25,8 @@ pub(super) struct Shared<S> {
     pub(super) dead_letter: Option<DeadLetter>,
     pub(super) counters: Arc<SinkCounters>,
     pub(super) draining: CancellationToken,
+    /// Encodes what is large.
+    pub(super) crew: Crew,
 }
 
 /// When refusals were last said: each line of a bad batch can be one, and all have the same reason.
@@ -60,7 +63,7 @@ pub(super) fn encode<S: Sink>(
         (Some((job, payload)), None)
     } else {
         let shared = Arc::clone(shared);
-        let encoding = tokio::task::spawn_blocking(move || {
+        let encoding = shared.crew.clone().run(move || {
             let payload = shared.sink.encode(&job.batch, &job.part);
             (job, payload)
         });
@@ -71,7 +74,8 @@ pub(super) fn encode<S: Sink>(
             (Some(encoded), _) => encoded,
             (None, Some(encoding)) => match encoding.await {
                 Ok(encoded) => encoded,
-                Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+                Err(Failed::Panicked(panic)) => std::panic::resume_unwind(panic),
+                Err(Failed::Ended) => std::future::pending().await,
             },
             (None, None) => unreachable!("one of the two is there"),
         }

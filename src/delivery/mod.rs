@@ -26,6 +26,7 @@ pub use error::{Failure, Items, Refused, SinkError};
 use pipeline::Pipeline;
 
 use crate::backoff::Backoff;
+use crate::blocking::Crew;
 use crate::checkpoint::Checkpoints;
 use crate::model::{Batch, BatchLimits, LineSet};
 use crate::queue::{Chunk, Receiver};
@@ -84,6 +85,8 @@ pub struct Settings {
     pub counters: Arc<SinkCounters>,
     /// Where settled positions go.
     pub checkpoints: Checkpoints,
+    /// Where what is large is encoded.
+    pub crew: Crew,
     /// Cancelled when the process drains: back-off is cut short and one last attempt is made.
     pub draining: CancellationToken,
 }
@@ -125,6 +128,7 @@ pub async fn run<S: Sink>(
         dead_letter: settings.dead_letter,
         counters: settings.counters,
         draining: settings.draining,
+        crew: settings.crew,
     });
     loop {
         let checkpoints = settings.checkpoints.clone();

@@ -59,17 +59,10 @@ impl Sink for Script {
 
     async fn deliver(&self, (text, suffix): &(String, String)) -> Result<(), SinkError> {
         let at = self.started.elapsed().as_secs();
-        self.log
-            .lock()
-            .unwrap()
-            .attempts
-            .push((at, format!("{text}{suffix}")));
-        let answer = self
-            .answers
-            .lock()
-            .unwrap()
-            .pop_front()
-            .unwrap_or(Answer::Ok);
+        let attempt = (at, format!("{text}{suffix}"));
+        self.log.lock().unwrap().attempts.push(attempt);
+        let answer = self.answers.lock().unwrap().pop_front();
+        let answer = answer.unwrap_or(Answer::Ok);
         let cause = "scripted".to_owned();
         match answer {
             Answer::Ok => Ok(()),
@@ -79,10 +72,8 @@ impl Sink for Script {
             }
             Answer::TooLarge => Err(SinkError::TooLarge { cause }),
             Answer::Poison(poison) => {
-                self.answers
-                    .lock()
-                    .unwrap()
-                    .push_front(Answer::Poison(poison));
+                let again = Answer::Poison(poison);
+                self.answers.lock().unwrap().push_front(again);
                 if text.contains(poison) {
                     return Err(SinkError::Unacceptable { status: 400, cause });
                 }
@@ -187,18 +178,21 @@ impl Bench {
             log: Arc::clone(&self.log),
             started: Instant::now(),
         };
+        let flow = Flow {
+            limits: self.limits,
+            part_lines_max: self.limits.lines,
+            concurrency: 1,
+            encoders: 1,
+        };
+        let dead_letter = DeadLetter::new(self.dir.path().join("dead.ndjson"));
         let settings = Settings {
             name: "out".into(),
-            flow: Flow {
-                limits: self.limits,
-                part_lines_max: self.limits.lines,
-                concurrency: 1,
-                encoders: 1,
-            },
+            flow,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(30), 1),
-            dead_letter: Some(DeadLetter::new(self.dir.path().join("dead.ndjson"))),
+            dead_letter: Some(dead_letter),
             counters: Arc::clone(&self.counters),
             checkpoints: Checkpoints::none(),
+            crew: Crew::default(),
             draining: self.draining.clone(),
         };
         run(sink, self.receiver.take().unwrap(), settings)

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
-use tokio::task::spawn_blocking;
 
 use super::body::{Bodies, Body};
+use crate::blocking::Crew;
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::Encoder;
 use crate::model::Batch;
@@ -28,6 +28,7 @@ pub struct StdoutSink {
     out: Arc<File>,
     /// Lines still wanted; absent without a limit.
     wanted: Option<AtomicU64>,
+    crew: Crew,
 }
 
 impl StdoutSink {
@@ -41,6 +42,7 @@ impl StdoutSink {
             bodies: Bodies::new(encoder),
             out,
             wanted: limit.map(AtomicU64::new),
+            crew: Crew::default(),
         })
     }
 
@@ -86,16 +88,13 @@ impl Sink for StdoutSink {
     async fn deliver(&self, body: &Body) -> Result<(), SinkError> {
         let (pieces, reached) = self.within_limit(body);
         let out = Arc::clone(&self.out);
-        let writing = spawn_blocking(move || {
+        let writing = self.crew.io(move || {
             terminal::records_come();
             // Of several sinks that print, each writes whole lines.
             let _whole = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
             pieces.iter().try_for_each(|piece| write_all(&out, piece))
         });
-        let written = writing
-            .await
-            .map_err(io::Error::other)
-            .and_then(|written| written);
+        let written = writing.await;
         match written {
             Ok(()) if reached => Err(SinkError::Ended),
             Ok(()) => Ok(()),

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use twox_hash::XxHash3_64;
 
+use crate::blocking::Crew;
 use crate::checkpoint::Checkpoints;
 use crate::filter::Filter;
 use crate::framing::{Container, Multiline, Recording, TimeFrom};
@@ -188,6 +189,8 @@ pub struct SourceContext {
     pub outlets: Vec<Outlet>,
     /// Where positions are kept.
     pub checkpoints: Checkpoints,
+    /// Where calls that block are made.
+    pub crew: Crew,
     /// What it did.
     pub counters: Arc<SourceCounters>,
     /// Files that this process writes itself and must not read.

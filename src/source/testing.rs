@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Outlet, RecordRules, SourceConfig, SourceContext, SourceKind};
+use crate::blocking::Crew;
 use crate::checkpoint::{Checkpoints, to_record};
 use crate::model::{CursorKey, Position, StreamKey};
 use crate::notes::{FirstFailure, Notes};
@@ -121,6 +122,7 @@ pub(super) fn source_of(
             pace: Duration::ZERO,
         }],
         checkpoints,
+        crew: Crew::default(),
         counters: Arc::clone(&counters),
         own_files: Arc::default(),
         notes: Notes::silent(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 9] = [
     &["model", "secret"],
     &["framing", "encoding", "filter", "segment", "backoff"],
-    &["terminal"],
+    &["terminal", "blocking"],
     &[
         "queue",
         "checkpoint",

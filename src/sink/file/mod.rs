@@ -20,12 +20,11 @@ mod write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::task::spawn_blocking;
-
 pub use payload::Payload;
 pub use rotate::Rotate;
 
 use super::body::Bodies;
+use crate::blocking::Crew;
 use crate::checkpoint::Checkpoints;
 use crate::delivery::{Part, Sink, SinkError};
 use crate::encoding::Encoder;
@@ -85,6 +84,8 @@ pub struct Surroundings {
     pub host: String,
     /// Where intents and positions are kept.
     pub checkpoints: Checkpoints,
+    /// Where writes are made.
+    pub crew: Crew,
     /// What sources must not read.
     pub own_files: Arc<OwnFiles>,
     /// When to open the outputs anew.
@@ -150,7 +151,7 @@ impl Sink for FileSink {
 
     async fn deliver(&self, payload: &Arc<Payload>) -> Result<(), SinkError> {
         let (inner, payload) = (Arc::clone(&self.0), Arc::clone(payload));
-        match spawn_blocking(move || inner.write(&payload)).await {
+        match self.0.cx.crew.run(move || inner.write(&payload)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(trouble)) => Err(SinkError::Retryable {
                 cause: trouble.to_string(),

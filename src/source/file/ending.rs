@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::warn;
 
 use super::packed::Ending;
-use super::pump::{Cursor, End, LastLine, Pump, on_pool};
+use super::pump::{Cursor, End, LastLine, Pump};
 use super::rotation::has_number;
 use super::tail::{Change, Reading};
 
@@ -107,7 +107,7 @@ impl Pump {
     /// A file's length, and until when it may get more.
     async fn outlook(&self, file: &Arc<File>) -> Result<(u64, Option<Instant>), End> {
         let handle = Arc::clone(file);
-        let looked = on_pool(move || {
+        let looked = self.crew.io(move || {
             let metadata = handle.metadata()?;
             Ok((metadata.len(), may_grow_for(metadata.modified()?)))
         });

@@ -9,6 +9,7 @@ use super::Inode;
 use super::found::UNKNOWN_LEN;
 use super::identity::Head;
 use super::pump::{Cursor, LastLine, Location, Pumped};
+use super::resting::Resting;
 use super::tail::Place;
 use crate::checkpoint::StreamRecord;
 use crate::model::Origin;
@@ -49,8 +50,7 @@ pub(super) struct Generation {
 pub(super) struct Sleeper {
     pub(super) record: Arc<StreamRecord>,
     pub(super) path: Arc<Path>,
-    /// One per outlet of the source.
-    pub(super) places: Box<[Place]>,
+    pub(super) places: Resting,
     /// Its length as last seen, in bytes.
     pub(super) len: u64,
     pub(super) after: Option<GenerationId>,
@@ -65,7 +65,7 @@ impl Sleeper {
 
     /// True where something of it is unread.
     pub(super) fn has_unread(&self) -> bool {
-        self.places.iter().any(|place| place.offset != self.len)
+        !self.places.all(|place| place.offset == self.len)
     }
 }
 
@@ -96,14 +96,14 @@ pub(super) struct Slot {
     pub(super) again: bool,
     /// True once it reached the end since the generation was replaced.
     pub(super) drained: bool,
-    /// It is not read again before, so that a fast writer is read in large pieces.
-    pub(super) not_before: Instant,
+    /// Once it was read it is not read again before, so that a fast writer is read in large pieces.
+    pub(super) not_before: Option<Instant>,
     /// True when its sink is gone.
     pub(super) closed: bool,
 }
 
 impl Slot {
-    pub(super) fn new(cursor: Cursor, now: Instant) -> Self {
+    pub(super) fn new(cursor: Cursor) -> Self {
         Self {
             place: cursor.place,
             progress: Arc::clone(&cursor.progress),
@@ -111,7 +111,7 @@ impl Slot {
             queued: false,
             again: false,
             drained: false,
-            not_before: now,
+            not_before: None,
             closed: false,
         }
     }

@@ -22,6 +22,7 @@ mod packed;
 mod pattern;
 mod place;
 mod pump;
+mod resting;
 mod rotation;
 mod since;
 mod tail;

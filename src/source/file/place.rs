@@ -27,9 +27,14 @@ pub(super) struct Place {
 impl Place {
     /// The first byte.
     pub(super) fn beginning() -> Self {
+        Self::plain(0, guard_of(&[]))
+    }
+
+    /// Between two lines, with nothing behind it that was taken already.
+    pub(super) fn plain(offset: u64, guard: u64) -> Self {
         Self {
-            offset: 0,
-            guard: guard_of(&[]),
+            offset,
+            guard,
             mid_line: false,
             ahead: None,
             begun: None,

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::discover::find_inode;
@@ -19,6 +18,7 @@ use super::identity::{Beginning, Head};
 use super::input::Input;
 use super::tail::{Change, Hop, Part, Place, Reading};
 use super::{Inode, open};
+use crate::blocking::Crew;
 use crate::checkpoint::Checkpoints;
 use crate::framing::{CHUNK_BYTES, Framer, Pool, RecordLimits, Recording, SHARED_ABOVE_BYTES};
 use crate::model::{Ledger, Origin};
@@ -67,6 +67,7 @@ pub(super) struct Pump {
     pub(super) counters: Arc<SourceCounters>,
     pub(super) checkpoints: Checkpoints,
     pub(super) pool: Pool,
+    pub(super) crew: Crew,
     pub(super) rules: Rules,
     pub(super) tail: LastLine,
     pub(super) beginning: Beginning,
@@ -148,7 +149,7 @@ impl Pump {
         let head = match (&end, &self.file) {
             (End::CaughtUp { .. }, Some(file)) if self.wants_head => {
                 let file = Arc::clone(file);
-                on_pool(move || Head::read(&file)).await.ok()
+                self.crew.io(move || Head::read(&file)).await.ok()
             }
             _ => None,
         };
@@ -165,7 +166,7 @@ impl Pump {
     async fn opened(&mut self) -> io::Result<Option<Arc<File>>> {
         if self.file.is_none() {
             let location = self.location.clone();
-            self.file = on_pool(move || locate(&location)).await?;
+            self.file = self.crew.io(move || locate(&location)).await?;
         }
         Ok(self.file.clone())
     }
@@ -185,7 +186,7 @@ impl Pump {
             most = HOPS_MAX;
             let (place, handle, n_hops) = (cursor.place, Arc::clone(&file), charges.len());
             let progress = Arc::clone(&cursor.progress);
-            let read = on_pool(move || {
+            let read = self.crew.io(move || {
                 let mut at = lock(&progress);
                 let hops = reading.hops(&handle, place, n_hops);
                 let found = hops.iter().rev().filter_map(|(hop, _)| hop.as_ref().ok());
@@ -225,7 +226,7 @@ impl Pump {
         let place = cursor.place;
         let start = match charset {
             None => place.start(&file, None),
-            Some(_) => on_pool(move || place.start(&file, charset)).await,
+            Some(_) => self.crew.io(move || place.start(&file, charset)).await,
         };
         let limits = RecordLimits {
             line_bytes_max: self.rules.line_bytes_max,
@@ -308,7 +309,7 @@ impl Pump {
                 None => framer.finish(),
                 Some(waiting) => quiet::take(framer, waiting),
             };
-            let taken = on_pool(move || {
+            let taken = self.crew.io(move || {
                 let parts = reading.end_with(&handle, take)?;
                 Ok((parts, reading, now_ns()))
             });
@@ -331,7 +332,10 @@ impl Pump {
     /// Says that the file begins with a hole, and where reading goes on.
     async fn behind_hole(&self, file: &Arc<File>) -> Result<Part, End> {
         let (file, charset) = (Arc::clone(file), self.rules.recording.charset);
-        let place = on_pool(move || Place::behind_hole(&file, charset)).await;
+        let place = self
+            .crew
+            .io(move || Place::behind_hole(&file, charset))
+            .await;
         let place = place.map_err(End::Failed)?;
         warn!(
             source = %self.origin.source, path = %self.location.path.display(),
@@ -424,17 +428,6 @@ pub(super) fn locate(location: &Location) -> io::Result<Option<Arc<File>>> {
         }
     }
     Ok(None)
-}
-
-/// Runs a short blocking call on the pool.
-pub(super) async fn on_pool<T: Send + 'static>(
-    call: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match spawn_blocking(call).await {
-        Ok(result) => result,
-        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
-        Err(_) => Err(io::Error::other("the process is ending")),
-    }
 }
 
 /// The time, in nanoseconds since 1970.

@@ -16,7 +16,7 @@ use crate::source::file::discover::Match;
 use crate::source::file::folders::Folders;
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
-use crate::source::file::pump::{locate, on_pool};
+use crate::source::file::pump::locate;
 use crate::source::file::rotation::{Living, born, find_missed, find_renamed};
 use crate::source::file::{Inode, Start};
 
@@ -97,7 +97,10 @@ impl FileSource {
         };
         let known = self.by_inode.keys().copied().collect();
         let (at, present) = (path.to_owned(), adopted.found.clone());
-        let find = on_pool(move || Ok(find_missed(&at, since, Some(&present), &known)));
+        let find = self
+            .cx
+            .crew
+            .io(move || Ok(find_missed(&at, since, Some(&present), &known)));
         let missed = find.await.map_err(SourceError::Io)?;
         self.add_missed(path, missed, None, Some(Living::of(adopted)))
             .await
@@ -120,7 +123,7 @@ impl FileSource {
         let noted = noted_at(&generation.record);
         let known = self.by_inode.keys().copied().collect();
         let (at, found) = (path.to_owned(), present.clone());
-        let find = on_pool(move || {
+        let find = self.cx.crew.io(move || {
             let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
             let since = handle.and_then(|handle| born(&handle)).unwrap_or(noted);
             let mut missed = find_missed(&at, since, Some(&found), &known);
@@ -146,7 +149,7 @@ impl FileSource {
             return Ok(());
         }
         let (path, entry_ino) = (candidate.path.clone(), candidate.entry_ino);
-        let find = on_pool(move || Ok(find_renamed(&path, entry_ino)));
+        let find = self.cx.crew.io(move || Ok(find_renamed(&path, entry_ino)));
         let found = find.await.map_err(SourceError::Io)?;
         let found = found.filter(|it| !self.by_inode.contains_key(&it.inode));
         let Some(found) = found else {
@@ -179,7 +182,7 @@ impl FileSource {
             return Ok(());
         }
         let known: HashSet<Inode> = self.by_inode.keys().copied().collect();
-        let find = on_pool(move || Ok(find_in_gaps(gaps, &known)));
+        let find = self.cx.crew.io(move || Ok(find_in_gaps(gaps, &known)));
         for (gap, missed) in find.await.map_err(SourceError::Io)? {
             let last = self
                 .add_missed(&gap.path, missed, Some(gap.before), None)
@@ -305,7 +308,7 @@ impl FileSource {
     pub(super) async fn reconsider_missed(&mut self) -> Result<(), SourceError> {
         for mut missed in std::mem::take(&mut self.missed) {
             let (file, path) = (Arc::clone(&missed.found.file), missed.found.path.clone());
-            let look = on_pool(move || Found::of(file, &path));
+            let look = self.cx.crew.io(move || Found::of(file, &path));
             if let Some(found) = look.await.map_err(SourceError::Io)? {
                 missed.found = found;
                 self.add_one_missed(missed).await?;

@@ -31,7 +31,7 @@ use super::discover::{Match, Scanner};
 use super::generation::{Generation, GenerationId, Sleeper};
 use super::identity::Beginning;
 use super::pattern::{Exclude, Pattern, PatternError};
-use super::pump::{LastLine, Pump, Pumped, Rules, on_pool};
+use super::pump::{LastLine, Pump, Pumped, Rules};
 use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
 use crate::framing::{Pool, Recording};
@@ -221,7 +221,10 @@ impl FileSource {
         let sinks: Vec<_> = outlets.map(|outlet| outlet.sink.clone()).collect();
         let (source, checkpoints) = (self.common.name.clone(), self.cx.checkpoints.clone());
         let forget_after = self.config.forget_after;
-        let load = on_pool(move || Ok(Registry::new(source, sinks, checkpoints, forget_after)));
+        let load = self
+            .cx
+            .crew
+            .io(move || Ok(Registry::new(source, sinks, checkpoints, forget_after)));
         self.registry = Some(load.await.map_err(SourceError::Io)?);
         self.look_first().await?;
         self.looked = true;
@@ -355,6 +358,7 @@ impl FileSource {
             counters: Arc::clone(&self.cx.counters),
             checkpoints: self.cx.checkpoints.clone(),
             pool: self.pool.clone(),
+            crew: self.cx.crew.clone(),
             rules: self.rules.clone(),
             tail,
             beginning: Beginning::of(&generation.record),
@@ -381,20 +385,18 @@ impl FileSource {
         }
         if slot.cursor.is_none() {
             slot.again = true;
-        } else if slot.not_before <= now {
+        } else if let Some(at) = slot.not_before.filter(|at| *at > now) {
+            self.later.insert((id, outlet), at);
+        } else {
             slot.queued = true;
             self.later.remove(&(id, outlet));
             self.ready[outlet].push_back(id);
-        } else {
-            self.later.insert((id, outlet), slot.not_before);
         }
     }
 
     /// Asks for a read of a file for every sink; one that sleeps is woken.
     fn want_all(&mut self, id: GenerationId, now: Instant) {
         self.wake(id);
-        // One that was woken may be read from its waking on, which is later.
-        let now = now.max(Instant::now());
         for outlet in 0..self.cx.outlets.len() {
             self.want(id, outlet, now);
         }

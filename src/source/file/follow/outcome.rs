@@ -15,7 +15,7 @@ use crate::source::file::adopt::Registry;
 use crate::source::file::ending::{Meaning, growth_pause};
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
-use crate::source::file::pump::{End, Pumped, lock, on_pool};
+use crate::source::file::pump::{End, Pumped, lock};
 use crate::source::file::rotation::{find_copy, find_missed, is_copied_unread};
 use crate::source::file::tail::{Change, Place};
 
@@ -40,7 +40,7 @@ impl FileSource {
         let path = generation.path.clone();
         let slot = &mut generation.places[outlet];
         let again = std::mem::take(&mut slot.again);
-        slot.not_before = now + self.cx.outlets[outlet].pace;
+        slot.not_before = Some(now + self.cx.outlets[outlet].pace);
         match end {
             // Meanwhile the generation went on in a copy: what the pump saw is not about that.
             End::CaughtUp { .. } | End::Torn | End::Changed(_) | End::Missing if elsewhere => {
@@ -57,7 +57,7 @@ impl FileSource {
                 let is_over = packed == Some(Meaning::Over);
                 slot.drained = !is_open && (!again || packed.is_some());
                 if packed.is_some() {
-                    slot.not_before = now + growth_pause(took);
+                    slot.not_before = Some(now + growth_pause(took));
                 }
                 generation.is_packed = packed.is_some();
                 generation.is_finite |= is_over;
@@ -74,10 +74,11 @@ impl FileSource {
                 }
             }
             End::Torn => {
-                slot.not_before = now + growth_pause(took);
+                let at = now + growth_pause(took);
+                slot.not_before = Some(at);
                 slot.drained = false;
                 generation.is_packed = true;
-                self.later.insert((id, outlet), slot.not_before);
+                self.later.insert((id, outlet), at);
             }
             End::Closed => slot.closed = true,
             End::Broken => self.restart(id, outlet),
@@ -138,7 +139,7 @@ impl FileSource {
         generation.places[outlet].place = place;
         // Whatever interrupted it may do so again: not at full speed.
         let now = Instant::now();
-        generation.places[outlet].not_before = now + LOOK_INTERVAL;
+        generation.places[outlet].not_before = Some(now + LOOK_INTERVAL);
         self.want(id, outlet, now);
     }
 
@@ -159,7 +160,7 @@ impl FileSource {
         let offset = places.iter().map(|it| it.offset).min().unwrap_or(0);
         let unread = generation.len.saturating_sub(offset);
         let (known, handle) = (Arc::clone(&record), generation.file.clone());
-        let search = on_pool(move || {
+        let search = self.cx.crew.io(move || {
             // It may have been renamed or deleted since; what was written to it is read all the same.
             let (there, is_at_path) = match (Found::look(&at), handle) {
                 (Ok(Some(found)), _) if found.inode == inode => (Ok(Some(found)), true),
@@ -198,18 +199,18 @@ impl FileSource {
         };
         if let Some(anew) = anew {
             self.take_place(id, anew);
-        }
-        if let Some(anew) = anew.filter(|_| is_at_path) {
-            self.note_empty(&path, anew);
-            self.name(Arc::clone(&path), anew, entry_ino, None);
-        } else if let Some(anew) = anew {
-            self.replaced(anew, Instant::now());
+            if is_at_path {
+                self.note_empty(&path, anew);
+                self.name(Arc::clone(&path), anew, entry_ino, None);
+            } else {
+                self.replaced(anew, Instant::now());
+            }
         }
         // It can have been truncated several times since, each time after a copy.
         let inodes = self.by_inode.keys().copied().collect();
         let (at, since) = (Arc::clone(&path), noted_at(&known));
-        let find = on_pool(move || Ok(find_missed(&at, since, None, &inodes)));
-        let missed = find.await.map_err(SourceError::Io)?;
+        let find = move || Ok(find_missed(&at, since, None, &inodes));
+        let missed = self.cx.crew.io(find).await.map_err(SourceError::Io)?;
         if missed.is_empty() && !is_copied {
             self.count_lost(&path, unread);
         }
@@ -276,7 +277,10 @@ impl FileSource {
         };
         let (at, record) = (Arc::clone(&generation.path), Arc::clone(&generation.record));
         let places = generation.places();
-        let search = on_pool(move || Ok(find_copy(&at, &record, &places)));
+        let search = self
+            .cx
+            .crew
+            .io(move || Ok(find_copy(&at, &record, &places)));
         match search.await.map_err(SourceError::Io)? {
             Some(copy) => self.go_on_in_copy(id, copy),
             None => self.lost(id, outlet),

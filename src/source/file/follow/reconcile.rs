@@ -16,7 +16,6 @@ use crate::source::file::discover::{Match, was_renamed};
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::intake::alias_of;
-use crate::source::file::pump::on_pool;
 use crate::source::file::rotation::{bases, is_compressed};
 use crate::source::file::watch::Polled;
 use crate::source::file::{Inode, Label};
@@ -38,7 +37,7 @@ impl FileSource {
         let Some(mut scanner) = self.scanner.take() else {
             return Ok(());
         };
-        let looked = on_pool(move || {
+        let looked = self.cx.crew.io(move || {
             let found = scanner.look();
             let dirs = found.is_some().then(|| scanner.dirs());
             let missing = scanner.missing();
@@ -213,7 +212,7 @@ impl FileSource {
         // looked at: the next look has them in order.
         if !self.looked || !bases(&candidate.path).is_empty() {
             let listed = candidate.clone();
-            let renamed = on_pool(move || Ok(was_renamed(&listed)));
+            let renamed = self.cx.crew.io(move || Ok(was_renamed(&listed)));
             if renamed.await.map_err(SourceError::Io)? {
                 self.moved_meanwhile = true;
                 self.look_soon();
@@ -285,11 +284,14 @@ impl FileSource {
         call: impl FnOnce(&mut Registry) -> std::io::Result<T> + Send + 'static,
     ) -> std::io::Result<T> {
         let mut registry = self.registry.take().expect("it comes back from every call");
-        let (registry, result) = on_pool(move || {
-            let result = call(&mut registry);
-            Ok((registry, result))
-        })
-        .await?;
+        let (registry, result) = self
+            .cx
+            .crew
+            .io(move || {
+                let result = call(&mut registry);
+                Ok((registry, result))
+            })
+            .await?;
         self.registry = Some(registry);
         result
     }

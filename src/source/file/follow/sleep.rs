@@ -13,7 +13,7 @@ use crate::source::file::adopt::Registry;
 use crate::source::file::found::UNKNOWN_LEN;
 use crate::source::file::generation::{Generation, GenerationId, Phase, Sleeper, Slot};
 use crate::source::file::pump::Cursor;
-use crate::source::file::tail::Place;
+use crate::source::file::resting::Resting;
 use crate::source::quiet::Quiet;
 use crate::source::refine::Refined;
 
@@ -92,7 +92,7 @@ impl FileSource {
         let sleeper = Sleeper {
             record,
             path: generation.path,
-            places,
+            places: Resting::new(&places),
             len,
             after: None,
             doubtful: false,
@@ -120,27 +120,22 @@ impl FileSource {
             .registry
             .as_ref()
             .expect("it comes back from every call");
-        let slot = |(outlet, place): (&Outlet, &Place)| {
+        let slot = |(n, outlet): (usize, &Outlet)| {
+            let place = sleeper.places.of(n);
             let key = Arc::new(Registry::key(registry, &sleeper.record, &outlet.sink));
             let ledger = Ledger::new(key, place.position());
             let cursor = Cursor {
-                place: *place,
-                progress: Arc::new(Mutex::new(*place)),
+                place,
+                progress: Arc::new(Mutex::new(place)),
                 ledger,
                 next_time_ns: 0,
                 refined: Refined::default(),
                 quiet: Quiet::default(),
                 whole: None,
             };
-            Slot::new(cursor, now)
+            Slot::new(cursor)
         };
-        let places = self
-            .cx
-            .outlets
-            .iter()
-            .zip(&sleeper.places)
-            .map(slot)
-            .collect();
+        let places = self.cx.outlets.iter().enumerate().map(slot).collect();
         let origin = Origin {
             source: self.label(&sleeper.path),
             stream: StreamKey::new(Arc::clone(&sleeper.record.id)),

@@ -11,7 +11,8 @@ use crate::source::SourceError;
 use crate::source::file::discover::Match;
 use crate::source::file::found::UNKNOWN_LEN;
 use crate::source::file::generation::{Generation, GenerationId, Phase};
-use crate::source::file::pump::on_pool;
+
+use crate::source::file::resting::Resting;
 use crate::source::file::tail::Place;
 use crate::source::file::watch::Polled;
 use crate::source::file::{Inode, open};
@@ -28,7 +29,7 @@ struct Asked {
     /// `None` where it says nothing: of a compressed file, that of its content is known.
     len: Option<u64>,
     /// Where something must be unchanged, for a file that can have been written anew.
-    places: Option<Box<[Place]>>,
+    places: Option<Resting>,
 }
 
 /// How a file is not as it was.
@@ -46,7 +47,7 @@ impl FileSource {
         self.ask_late().await?;
         let ids = self.due();
         let asked: Vec<Asked> = ids.into_iter().filter_map(|id| self.ask(id)).collect();
-        let swept = on_pool(move || {
+        let swept = self.cx.crew.io(move || {
             let state = |it: Asked| {
                 let differs = it.differs();
                 (it, differs)
@@ -75,7 +76,7 @@ impl FileSource {
         let open = |it: &Generation| it.file.clone().filter(|_| it.is_drained());
         let asked: Vec<(GenerationId, Option<Arc<File>>, u64)> =
             replaced.map(|(id, it)| (*id, open(it), it.len)).collect();
-        let grew = on_pool(move || {
+        let grew = self.cx.crew.io(move || {
             let is_as_it_was =
                 |file: &File, len: u64| file.metadata().is_ok_and(|it| it.len() == len);
             let grew = asked.into_iter().filter(|(_, file, len)| {
@@ -161,9 +162,9 @@ impl Asked {
         if self.len.is_some_and(|known| known != len) {
             return Some(Differs::Content);
         }
-        let places = self.places.as_deref()?;
+        let places = self.places.as_ref()?;
         let file = open(&self.path).ok()?;
         let holds = |place: &Place| place.is_held_by(&file, len).unwrap_or(true);
-        (!places.iter().all(holds)).then_some(Differs::Content)
+        (!places.all(holds)).then_some(Differs::Content)
     }
 }

@@ -15,6 +15,7 @@ use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
 use crate::source::file::intake::{Examined, Origins, Sight, alias_of, examine_all};
+use crate::source::file::resting::Resting;
 use crate::source::file::rotation::{Living, bases};
 use crate::source::file::since::Since;
 use crate::source::file::{Follow, Inode, Label, Start};
@@ -98,7 +99,7 @@ impl FileSource {
                 let sleeper = Sleeper {
                     record,
                     path: Arc::clone(&path),
-                    places,
+                    places: Resting::new(&places),
                     len,
                     after: None,
                     doubtful,
@@ -384,7 +385,7 @@ impl FileSource {
         Sleeper {
             record: Arc::clone(&adopted.record),
             path: adopted.found.path.as_path().into(),
-            places: adopted.places.as_slice().into(),
+            places: Resting::new(&adopted.places),
             len: adopted.found.content_len(),
             after,
             doubtful: false,

@@ -8,7 +8,7 @@ use super::{FileSource, OPEN_MAX};
 use crate::checkpoint::StreamRecord;
 use crate::source::file::found::now_s;
 use crate::source::file::generation::{Generation, GenerationId, Phase};
-use crate::source::file::pump::on_pool;
+
 use crate::source::file::tail::Place;
 
 impl FileSource {
@@ -98,7 +98,12 @@ impl FileSource {
             return;
         }
         let checkpoints = self.cx.checkpoints.clone();
-        if let Err(error) = on_pool(move || checkpoints.register(unsaved, Vec::new())).await {
+        if let Err(error) = self
+            .cx
+            .crew
+            .io(move || checkpoints.register(unsaved, Vec::new()))
+            .await
+        {
             // The shorter fingerprint still holds.
             warn!(source = %self.common.name, %error, "cannot note a longer fingerprint");
         }
