@@ -56,7 +56,7 @@ pub(super) struct OutputArgs {
     #[arg(long, value_name = "DURATION|off", value_parser = parse_order)]
     order: Option<OrderChoice>,
     /// End after so many lines
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub limit: Option<u64>,
     /// End after so long, for example 30s
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
@@ -96,6 +96,11 @@ enum OutputChoice {
     Text,
     Raw,
     Json,
+}
+
+fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "must be a number of lines, for example 100".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

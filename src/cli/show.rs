@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,6 +16,8 @@ use super::signals::{Asked, OnHangup, Signals};
 use super::{Exit, runtime, say};
 use crate::agent::{self, Ended, Plan, Report};
 use crate::notes::Span;
+use crate::source::stdin::Input;
+use crate::source::{SourceConfig, SourceKind};
 use crate::{telemetry, terminal};
 
 /// Why a run was stopped.
@@ -89,7 +92,7 @@ pub(super) async fn show(plan: Plan, watch: Watch) -> Exit {
             Err(_) => std::future::pending().await,
         }
     };
-    let waiting = waiting(plan.sources.len(), watch);
+    let waiting = waiting(&plan, watch);
     let ended = tokio::select! {
         ended = agent::run(plan, stop) => ended,
         () = at_once => return Exit::Interrupted,
@@ -163,12 +166,20 @@ fn count(n: u64, noun: &str) -> String {
 }
 
 /// Shows that nothing came yet; for ever, so that it never ends the run.
-async fn waiting(n_sources: usize, watch: Watch) -> Infallible {
-    if !watch.quiet {
-        let sources = count(n_sources as u64, "source");
-        terminal::spin(&format!("waiting for first data from {sources}")).await;
+fn waiting(plan: &Plan, watch: Watch) -> impl Future<Output = Infallible> + use<> {
+    let is_stdin = |source: &SourceConfig| match &source.kind {
+        SourceKind::Stdin(it) => it.input == Input::Stdin,
+        _ => false,
+    };
+    // Whoever types the lines sees that they are waited for, and would type behind the spinner.
+    let is_typed = std::io::stdin().is_terminal() && plan.sources.iter().any(is_stdin);
+    let sources = count(plan.sources.len() as u64, "source");
+    async move {
+        if !watch.quiet && !is_typed {
+            terminal::spin(&format!("waiting for first data from {sources}")).await;
+        }
+        std::future::pending().await
     }
-    std::future::pending().await
 }
 
 async fn elapsed(duration: Option<Duration>) {

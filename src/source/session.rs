@@ -306,10 +306,15 @@ impl Session {
             return Next::Return;
         }
         if self.ends == Ends::WithFirstConnection {
+            // The first attempt's failure is told by whoever waits for it.
+            let is_told =
+                self.connected.is_none() && self.first_attempt.is_some() && self.target.is_none();
+            if !is_told {
+                self.tell(&Note::Ended { cause });
+            }
             if self.connected.is_none() {
                 self.attempted(Err(FirstFailure::final_one(&self.name, cause)));
             }
-            self.tell(&Note::Ended { cause });
             return Next::Return;
         }
         match self.connected.take() {

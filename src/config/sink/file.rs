@@ -56,6 +56,13 @@ pub(super) fn read(
 /// The path of an output, with or without placeholders.
 pub(super) fn path(value: &Value, entry: &mut SinkEntry, cx: &mut Cx) -> Option<Template> {
     let path = output(value, entry, cx)?;
+    // What is there already tells more than a first write that fails for ever.
+    if path.is_dir() {
+        value
+            .fail(cx, "is a directory")
+            .label("name a file in it, for example one that ends in .log");
+        return None;
+    }
     let refused = match Template::parse(&path.to_string_lossy()) {
         Ok(template) => return Some(template),
         Err(refused) => refused,

@@ -104,6 +104,24 @@ fn a_spinner_waits_for_the_first_line_and_ctrl_c_leaves_a_summary() {
     assert_eq!(rows[2], "exit=130");
 }
 
+// Scenario: lines are typed. Bug: the spinner stood where they were typed, and stayed there. Fix: none.
+#[test]
+fn what_is_typed_is_not_mixed_with_a_spinner() {
+    let test = "what_is_typed_is_not_mixed_with_a_spinner";
+    let Some(screen) = Screen::new(test, Dir::new(), "echo ready; logweir tail -") else {
+        return;
+    };
+    screen.wait("the shell", |it| it.contains("ready"));
+
+    screen.send("typed");
+    screen.send("Enter");
+    let shown = screen.wait("the line", |it| it.contains("│ typed"));
+    screen.send("C-d");
+    screen.wait("the end", |it| it.contains("exit=0"));
+
+    assert!(!shown.contains("waiting"), "{shown}");
+}
+
 #[test]
 fn nothing_is_coloured_where_no_color_is_set() {
     for (environment, is_coloured) in [("", true), ("NO_COLOR=1", false)] {

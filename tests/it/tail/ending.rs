@@ -311,6 +311,33 @@ fn what_a_flag_names_in_vain_is_a_usage_error() {
     }
 }
 
+// Scenario: one of two finite sources cannot be reached, a number is none, a glob matches nothing. Bug:
+// the first was told twice, the second in the words of Rust's library ("invalid digit found in string"),
+// the third not at all, as if a file were quiet. Fix: once, plainly, and at all.
+#[test]
+fn what_is_mistyped_is_told_once_and_plainly() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    let app = dir.text("app.log");
+    let said = |args: &[&str]| {
+        let ended = Logweir::tail(&Dir::new(), args).ended();
+        let lines = ended.stderr.lines().filter(|line| !line.starts_with("= "));
+        (ended.code, lines.map(str::to_owned).collect::<Vec<_>>())
+    };
+
+    let dead = said(&["--no-follow", "-r", "web=http://127.0.0.1:9/", &app]);
+    let glob = said(&["-r", "--for", "300ms", "a=/nowhere/*.log", &app]);
+    let number = said(&["--limit", "x", &app]);
+
+    let at = "! cannot read web: cannot connect to 127.0.0.1:9: Connection refused";
+    assert_eq!(dead, (0, vec![at.to_owned()]));
+    let waits = "! a no file matches /nowhere/*.log yet: waiting for one";
+    assert_eq!(glob, (0, vec![waits.to_owned()]));
+    let wrong =
+        "error: invalid value 'x' for '--limit <N>': must be a number of lines, for example 100";
+    assert_eq!((number.0, number.1[0].as_str()), (64, wrong));
+}
+
 #[test]
 fn quiet_says_nothing() {
     let dir = Dir::new();

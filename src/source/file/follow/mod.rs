@@ -35,7 +35,7 @@ use super::pump::{LastLine, Pump, Pumped, Rules};
 use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
 use crate::framing::{Pool, Recording};
-use crate::notes::FirstFailure;
+use crate::notes::{FirstFailure, Note};
 use crate::source::quiet::Patience;
 use crate::source::{Common, SourceContext, SourceError};
 
@@ -284,7 +284,13 @@ impl FileSource {
         let found = !(self.generations.is_empty() && self.sleepers.is_empty());
         let outcome = match self.config.follow {
             _ if found => Ok(()),
-            Follow::Forever if troubles.is_empty() => Ok(()),
+            Follow::Forever if troubles.is_empty() => {
+                // A word that is wrong looks like a file that is quiet.
+                let paths = self.config.paths.join(", ");
+                let text = &format!("no file matches {paths} yet: waiting for one");
+                self.cx.notes.tell(&self.common.name, &Note::Hint { text });
+                Ok(())
+            }
             Follow::UntilEnd if troubles.is_empty() => Err(FirstFailure {
                 trouble: format!("no file matches {}", self.config.paths.join(", ")),
                 is_retried: false,
