@@ -111,6 +111,42 @@ fn files_of_a_glob_that_end_are_merged_as_if_a_shell_had_named_them() {
     assert_eq!(numbers(folder.as_bytes()), (0..n).collect::<Vec<_>>());
 }
 
+// `_time` is when a line was read, where nothing else is asked for: it tells apart lines of one source,
+// also where a chunk is let go line by line, and says nothing about the order among sources.
+#[test]
+fn the_time_of_merged_lines_grows_in_each_source() {
+    let n = 5_000;
+    let dir = Dir::new();
+    let files = shared(&dir, n, 13);
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+
+    let args = [
+        &["--no-follow", "-n", "all", "-q", "--order", "1s"],
+        &files[..],
+    ]
+    .concat();
+    let printed = Logweir::tail(&dir, args).ended().good();
+
+    let mut last = std::collections::HashMap::<String, String>::new();
+    let mut n_records = 0;
+    for line in printed
+        .split(|byte| *byte == b'\n')
+        .filter(|it| !it.is_empty())
+    {
+        let record: serde_json::Value = serde_json::from_slice(line).expect("JSON");
+        let text = |key: &str| record[key].as_str().expect("a text").to_owned();
+        let (source, time) = (text("_source"), text("_time"));
+        // Times of equal length, to the nanosecond, in UTC: they are ordered as texts.
+        let before = last.insert(source, time.clone());
+        assert!(
+            before.as_ref().is_none_or(|before| *before < time),
+            "{before:?} {time}"
+        );
+        n_records += 1;
+    }
+    assert_eq!((last.len(), n_records), (3, n + n.div_ceil(3)));
+}
+
 #[test]
 fn files_of_a_glob_stay_whole_without_order_and_where_they_are_too_many() {
     let dir = Dir::new();
