@@ -151,6 +151,10 @@ impl Registry {
         }
         for record in unread.into_iter().filter(|it| !it.ended) {
             if !self.is_unclaimed(record) {
+                if record.head_len == 0 && self.has_its_file(record)? {
+                    // It was empty and is where it was: this is not made of it.
+                    continue;
+                }
                 // Nothing of it was delivered yet that could be compared.
                 return Ok(Decision::Later);
             }
@@ -217,11 +221,14 @@ impl Registry {
 
     /// The known streams that a compressed file may hold.
     fn known_to_begin_like(&mut self, found: &Found) -> Vec<Arc<StreamRecord>> {
-        // What was decided a moment ago counts, too. What cannot be journalled now stays to be, and is
-        // said at the end of the look.
-        let _ = self.write();
-        let streams = || Heads::of(self.checkpoints.streams(&self.source));
-        let heads = self.heads.get_or_insert_with(streams);
+        let heads = self.heads.get_or_insert_with(|| {
+            let mut heads = Heads::of(self.checkpoints.streams(&self.source));
+            // What was decided a moment ago counts, too. It is journalled together, at the end of the
+            // look: that a stream has ended is not to be known without what came after it.
+            let decided = self.unwritten.0.iter().cloned();
+            decided.map(Arc::new).for_each(|it| heads.add(it));
+            heads
+        });
         // Of a stream that had nothing when it was noted, the name must say that it may be its file.
         let family = family(&found.path);
         let may_be = |it: &&Arc<StreamRecord>| {

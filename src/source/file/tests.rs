@@ -34,6 +34,8 @@ enum Step {
     Rename { create: bool },
     /// logrotate with `copytruncate`.
     CopyTruncate,
+    /// The last file that was moved or copied away, and is not compressed yet, is.
+    Compress,
     /// The file is emptied, once everything is read, and so many lines are written at once.
     Truncate(u8),
     /// The file is deleted, once everything is read.
@@ -54,6 +56,7 @@ fn quiet_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Tear),
         3 => any::<bool>().prop_map(|create| Step::Rename { create }),
         3 => Just(Step::CopyTruncate),
+        3 => Just(Step::Compress),
     ]
 }
 
@@ -140,15 +143,41 @@ impl World {
         }
     }
 
+    fn numbered(&self, n: usize, suffix: &str) -> PathBuf {
+        self.dir.path().join(format!("app.log.{n}{suffix}"))
+    }
+
     /// Makes room for `app.log.1`.
     fn shift(&self) {
-        let numbered = |n: u32| self.dir.path().join(format!("app.log.{n}"));
-        let last = (1..)
-            .find(|n| !numbered(*n).exists())
-            .expect("few rotations");
-        for n in (1..last).rev() {
-            fs::rename(numbered(n), numbered(n + 1)).expect("an old log is renamed");
+        let suffix = |n: usize| {
+            ["", ".gz"]
+                .into_iter()
+                .find(|it| self.numbered(n, it).exists())
+        };
+        let suffixes: Vec<&str> = (1..).map_while(suffix).collect();
+        for (at, suffix) in suffixes.iter().enumerate().rev() {
+            fs::rename(self.numbered(at + 1, suffix), self.numbered(at + 2, suffix))
+                .expect("an old log is renamed");
         }
+    }
+
+    /// As `gzip` does: the compressed file has the time of the other one, which goes then.
+    fn compress(&self) {
+        let is_there = |n: &usize| self.numbered(*n, "").exists();
+        let Some(plain) = (1..20).find(is_there).map(|n| self.numbered(n, "")) else {
+            return;
+        };
+        let text = fs::read(&plain).expect("an old log is read");
+        let modified = plain.metadata().and_then(|it| it.modified());
+        let packed = File::create(plain.with_added_extension("gz")).expect("a compressed log");
+        let mut encoder = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        encoder.write_all(&text).expect("a log is compressed");
+        let packed = encoder.finish().expect("a log is compressed");
+        let modified = modified.expect("a log has a time");
+        packed
+            .set_modified(modified)
+            .expect("a compressed log gets its time");
+        fs::remove_file(plain).expect("an old log goes");
     }
 
     fn quiet(&mut self, step: &Step) {
@@ -176,6 +205,7 @@ impl World {
                     .expect("the log opens");
                 log.set_len(0).expect("the log is truncated");
             }
+            Step::Compress => self.compress(),
             _ => {}
         }
     }
@@ -357,10 +387,11 @@ fn history(pattern: &str, steps: &[Step]) -> Result<(), String> {
 
 /// Histories in which lines were lost or doubled once, each when something happened between two
 /// looks: a file was truncated and written anew, then renamed or copied; it came and went; a copy was
-/// seen while it was empty, or after the original had grown past it; the process was killed.
+/// seen while it was empty, or after the original had grown past it, or was compressed; the process was
+/// killed.
 #[test]
 fn histories_that_went_wrong_once_deliver_each_line() {
-    use Step::{Catch, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
+    use Step::{Catch, Compress, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
     let (create, none) = (Rename { create: true }, Rename { create: false });
     let absent = none.clone();
     let histories: Vec<Vec<Step>> = vec![
@@ -389,6 +420,14 @@ fn histories_that_went_wrong_once_deliver_each_line() {
             Kill(vec![Write(24)]),
             Pass(2),
             absent,
+        ],
+        // What was compressed waited for a file that stayed empty.
+        vec![
+            Write(26),
+            MoveOver(15),
+            Pass(6),
+            Kill(vec![CopyTruncate, Compress, CopyTruncate]),
+            Kill(vec![]),
         ],
     ];
     for (n, steps) in histories.iter().enumerate() {

@@ -64,7 +64,7 @@ pub(super) struct Registry {
     pub(super) copies: Copies,
     /// What is known, for one look; made when it is needed first.
     pub(super) heads: Option<Heads>,
-    unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
+    pub(super) unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
     /// See [`VERIFIED_MAX`].
     n_verified: usize,
 }
@@ -193,10 +193,6 @@ impl Registry {
         }
         self.checkpoints
             .register(streams.clone(), cursors.clone())?;
-        if let Some(heads) = &mut self.heads {
-            let streams = self.unwritten.0.iter().cloned();
-            streams.map(Arc::new).for_each(|it| heads.add(it));
-        }
         self.unwritten = Default::default();
         Ok(())
     }
@@ -302,7 +298,7 @@ impl Registry {
     /// Has a stream journalled, and where its cursors start.
     fn remember(&mut self, found: Found, record: StreamRecord, places: Vec<Place>) -> Adopted {
         let cursors = self.cursors(&record, &places);
-        self.unwritten.0.push(record.clone());
+        self.note(record.clone());
         self.unwritten.1.extend(cursors);
         Adopted {
             found,
@@ -315,7 +311,15 @@ impl Registry {
     fn ended(&mut self, record: &StreamRecord) {
         let mut ended = record.clone();
         ended.ended = true;
-        self.unwritten.0.push(ended);
+        self.note(ended);
+    }
+
+    /// Has a record journalled.
+    fn note(&mut self, record: StreamRecord) {
+        if let Some(heads) = &mut self.heads {
+            heads.add(Arc::new(record.clone()));
+        }
+        self.unwritten.0.push(record);
     }
 
     /// The known stream that this file continues: the same inode, the same beginning, and what was
