@@ -53,6 +53,11 @@ fn config(dir: &Dir) -> std::path::PathBuf {
         url = "http://127.0.0.1:1/"
         bearer = "${file:{dir}/token}"
 
+        [source.services]
+        type = "health"
+        urls = ["http://user:s3cr3t-health@127.0.0.1:1/up?key=s3cr3t-health-query"]
+        headers = { X-Key = "s3cr3t-health-header" }
+
         [sink.http]
         url = "http://user:s3cr3t-sink@127.0.0.1:1/in?key=s3cr3t-sink-query"
         basic = { user = "me", password = "${env:PASSWORD}" }
@@ -108,6 +113,9 @@ fn the_log_shows_no_secret_however_much_it_says() {
         .start();
 
     agent.wait_said(&["cannot read", "trying again"]);
+    // What it counted, of each source, service and sink.
+    agent.signal(Signal::USR2);
+    agent.wait_said(&["sink=\"splunk\" lines=", "source=\"services\" target="]);
     agent.signal(Signal::TERM);
     let ended = agent.wait();
 
