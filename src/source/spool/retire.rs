@@ -52,7 +52,11 @@ pub(in crate::source) async fn retire(
     let is_empty = left.is_empty();
     let ended = spawn_blocking(move || end(&ending, is_empty)).await;
     match ended.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
-        Ok(()) => info!(%source, "the spool that this source has no longer is delivered"),
+        Ok(()) if is_empty => {
+            info!(%source, "the spool that this source has no longer is delivered")
+        }
+        // What stays was told.
+        Ok(()) => {}
         Err(error) => error!(
             %source, path = %folder.path().display(), %error,
             "the spool that this source has no longer cannot be removed: what came since may come twice \
