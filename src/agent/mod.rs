@@ -257,7 +257,11 @@ impl Agent {
             let fed = queues
                 .values()
                 .filter(|(_, sink)| sink.from.contains(&config.name));
-            let outlets = fed.map(|(queue, sink)| outlet(queue, sink)).collect();
+            let outlets: Vec<Outlet> = fed.map(|(queue, sink)| outlet(queue, sink)).collect();
+            if matches!(config.kind, SourceKind::File(_)) {
+                // Now: other sources may have sent lines before this one begins to look.
+                outlets.iter().for_each(|it| it.sender.looks());
+            }
             let counters = self.plan.metrics.of_source(&config.name);
             let (first_attempt, attempt) = oneshot::channel();
             self.attempts.push(attempt);

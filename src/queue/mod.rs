@@ -3,6 +3,7 @@
 //! Memory is charged before the read and freed when the chunk is settled. It knows no concrete
 //! source or sink.
 
+mod lane;
 mod order;
 #[cfg(test)]
 mod ordered;
@@ -17,12 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use order::Merger;
 pub use order::Order;
-pub use progress::Behind;
-use progress::{News, Progress};
+pub use progress::{Behind, Room};
+use progress::{News, Progress, Stream};
 
 use futures::FutureExt as _;
 
-use crate::model::{Ack, Lines, Origin, Weight};
+use crate::model::{Ack, Lines, Origin, StreamKey, Weight};
 
 /// Chunks that can wait in a queue, whatever their size.
 const SLOTS: usize = 256;
@@ -114,6 +115,7 @@ fn queue(budget_bytes: usize, order: Option<Order>) -> (Queue, Receiver) {
         budget_bytes,
         sources: Arc::default(),
         news: Arc::default(),
+        merges: order.is_some(),
     };
     let receiver = Receiver {
         receiver,
@@ -138,6 +140,7 @@ pub struct Queue {
     budget_bytes: usize,
     sources: Sources,
     news: Arc<News>,
+    merges: bool,
 }
 
 impl Queue {
@@ -156,6 +159,8 @@ impl Queue {
             budget: Arc::clone(&self.budget),
             budget_bytes: self.budget_bytes,
             reserved: Arc::new(Semaphore::new(1)),
+            room: Room::Shared,
+            merges: self.merges,
             share: None,
         }
     }
@@ -171,6 +176,9 @@ pub struct Sender {
     budget_bytes: usize,
     /// One chunk beside the budget, so that a flood from another source never starves this one.
     reserved: Arc<Semaphore>,
+    /// Who that chunk is reserved for.
+    room: Room,
+    merges: bool,
     /// What this sender may have in flight, where that is less than the budget.
     share: Option<Share>,
 }
@@ -216,14 +224,53 @@ impl Sender {
         if let Some(charged) = charged.as_mut().now_or_never() {
             return charged;
         }
-        let _starving = self.source.progress.starves();
+        let _starving = (self.room == Room::Shared).then(|| self.source.progress.starves());
         charged.await
     }
 
+    /// True where the sink merges by time.
+    pub fn merges(&self) -> bool {
+        self.merges
+    }
+
     /// Says that a stream is being read to its end, for as long as the guard lives: a sink that
-    /// merges by time waits for it.
-    pub fn behind(&self) -> Behind {
-        Behind::new(&self.source.progress)
+    /// merges by time waits for it. `None`: one of the source's, and it is not known which.
+    pub fn behind(&self, stream: Option<StreamKey>, room: Room) -> Behind {
+        let stream = Stream {
+            key: stream,
+            room,
+            is_over: false,
+        };
+        Behind::new(&self.source.progress, stream)
+    }
+
+    /// The same sender for one stream, with a reserved chunk of its own.
+    pub fn with_own_room(&self) -> Self {
+        Self {
+            reserved: Arc::new(Semaphore::new(1)),
+            room: Room::Own,
+            ..self.clone()
+        }
+    }
+
+    /// Streams of this source that are behind and have room of their own.
+    pub fn n_with_own_room(&self) -> usize {
+        self.source.progress.n_with_own_room()
+    }
+
+    /// Says that it is being looked which streams there are: a sink that merges by time waits for it.
+    pub fn looks(&self) {
+        self.source.progress.set_looks(true);
+    }
+
+    /// Says that those streams were announced that are behind.
+    pub fn has_looked(&self) {
+        self.source.progress.set_looks(false);
+    }
+
+    /// Says that its streams are read one after the other: to a sink that merges by time they are one.
+    pub fn in_sequence(&self) {
+        self.source.progress.set_sequence();
     }
 
     async fn charged(&self, bytes: usize) -> Result<Charge, Closed> {
@@ -379,7 +426,7 @@ impl Receiver {
             && let Some(merger) = &mut self.merger
         {
             let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            merger.look(&sources);
+            merger.look(&sources, now());
             self.seen_changes = changes;
         }
     }

@@ -7,22 +7,23 @@
 //! - Between live streams a line is let go when every other one has passed its time, or when it has
 //!   waited for the window: a quiet stream, or a source that cannot be reached, costs others no more
 //!   than that.
-//! - A source that is behind (it reads what is there already, or it ends by itself) is waited for
-//!   without a window.
+//! - A stream that is behind (what is there already is being read), and a source that ends by itself,
+//!   are waited for without a window. So is a source of which is not known yet what is behind there.
 //! - A line that is late, behind one that was let go, is let go at once.
 //!
 //! Pure but for the sources' progress: `now` is an argument.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
 use super::Chunk;
-use super::progress::{Progress, State};
-use crate::framing::{TimeContext, own_time};
+use super::lane::Lane;
+use super::progress::{Progress, Room, State};
+use crate::framing::TimeContext;
 use crate::model::StreamKey;
 
 /// A stream that was quiet for so long is forgotten; when it speaks again, it is a new one.
@@ -53,15 +54,18 @@ pub(super) struct Merger {
     quiet: Option<Quiet>,
 }
 
-/// A line's time, and the source and the lane that it waits in.
-type Head = (i64, (usize, usize));
+/// A source, and a lane of it.
+type Place = (usize, usize);
 
-/// Up to which times lines can pass those of which nothing waits.
+/// A line's time and where it waits: lines go in this order.
+type Head = (i64, Place);
+
+/// Up to where lines can pass those of which nothing waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Quiet {
-    /// Without a window: who is behind.
-    strict: i64,
-    /// Within the window.
+    /// Without a window: the earliest line that somebody who is behind may still have.
+    strict: Head,
+    /// Within the window, a time.
     windowed: i64,
 }
 
@@ -71,42 +75,17 @@ struct Source {
     /// As it was before the queue was last emptied: what it said then has come.
     state: State,
     lanes: Vec<Lane>,
-}
-
-/// One stream of a source.
-#[derive(Debug)]
-struct Lane {
-    stream: StreamKey,
-    waiting: VecDeque<Waiting>,
-    /// The time of the last line that came.
-    last: i64,
-    /// Whether a line of it ever carried a time.
-    is_timed: bool,
-    spoke: Instant,
-}
-
-/// A chunk, or what is left of it.
-#[derive(Debug)]
-struct Waiting {
-    chunk: Chunk,
-    /// Lines that stay together, in order.
-    groups: VecDeque<Group>,
-    since: Instant,
-}
-
-/// Lines of one time that stay together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Group {
-    time: i64,
-    n_lines: u32,
-    n_bytes: u32,
+    /// True where one of its streams is behind, and it is not known which.
+    some_is_behind: bool,
+    /// Which lane a stream has.
+    by_stream: HashMap<StreamKey, usize>,
 }
 
 /// How far lines can be let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limit {
-    /// The greatest time.
-    time: i64,
+    /// The greatest time; `None`: not at all.
+    time: Option<i64>,
     /// When a window ends that holds something back.
     wake: Option<Instant>,
 }
@@ -123,19 +102,19 @@ impl Merger {
         }
     }
 
-    /// Looks how far the sources are, new ones among them. To be called before the queue is emptied: what a source sent
-    /// before it said that it has ended is then in there.
-    pub(super) fn look(&mut self, sources: &[Arc<Progress>]) {
+    /// Looks how far the sources are, new ones among them. To be called before the queue is emptied:
+    /// what a source sent before it said that it has ended is then in there.
+    pub(super) fn look(&mut self, sources: &[Arc<Progress>], now: Instant) {
         for progress in &sources[self.sources.len()..] {
             self.sources.push(Source {
                 state: State::default(),
                 progress: Arc::clone(progress),
                 lanes: Vec::new(),
+                some_is_behind: false,
+                by_stream: HashMap::new(),
             });
         }
-        for source in &mut self.sources {
-            source.state = source.progress.state();
-        }
+        self.sources.iter_mut().for_each(|it| it.look(now));
         self.quiet = None;
     }
 
@@ -146,30 +125,17 @@ impl Merger {
             now_ns: chunk.time_ns,
         };
         let is_finite = self.order.is_finite;
-        let at = self.lane_of(source, &chunk.origin.stream, now);
+        let (at, has_moved) = self.sources[source].lane_of(&chunk.origin.stream, now);
+        if has_moved {
+            self.find_heads();
+        }
         let lane = &mut self.sources[source].lanes[at];
-        let had_none = lane.waiting.is_empty();
+        let had_none = lane.is_silent();
         lane.push(chunk, &cx, (is_finite, now));
         if had_none && let Some(time) = lane.head() {
             self.heads.push(Reverse((time, (source, at))));
         }
         self.quiet = None;
-    }
-
-    /// The lane of a stream, made where there is none yet.
-    fn lane_of(&mut self, source: usize, stream: &StreamKey, now: Instant) -> usize {
-        let lanes = &mut self.sources[source].lanes;
-        if let Some(at) = lanes.iter().position(|it| it.stream == *stream) {
-            return at;
-        }
-        let n_lanes = lanes.len();
-        lanes.retain(|it| !it.waiting.is_empty() || now - it.spoke < FORGET_AFTER);
-        let at = lanes.len();
-        lanes.push(Lane::new(stream.clone(), now));
-        if at < n_lanes {
-            self.find_heads();
-        }
-        at
     }
 
     fn find_heads(&mut self) {
@@ -189,7 +155,7 @@ impl Merger {
         let (source, lane) = first.1;
         let limit = self.limit(first.1, now);
         let lane = &mut self.sources[source].lanes[lane];
-        let taken = lane.take(limit.time);
+        let taken = limit.time.and_then(|time| lane.take(time));
         match lane.head() {
             Some(time) => self.heads.push(Reverse((time, first.1))),
             // Now it is one of those that others may wait for.
@@ -205,7 +171,7 @@ impl Merger {
     /// The next lines, whoever might have earlier ones: no more will come.
     pub(super) fn pop_any(&mut self) -> Option<Chunk> {
         for source in &mut self.sources {
-            if source.state != State::Closed {
+            if !source.state.is_closed() {
                 (source.state, self.quiet) = (State::Closed, None);
             }
         }
@@ -213,22 +179,20 @@ impl Merger {
     }
 
     /// How far the lines at the head can go, which is no longer among the heads.
-    fn limit(&mut self, head: (usize, usize), now: impl Fn() -> Instant) -> Limit {
+    fn limit(&mut self, head: Place, now: impl Fn() -> Instant) -> Limit {
         let quiet = *self
             .quiet
             .get_or_insert_with(|| quiet(&self.sources, self.order));
-        // Of equal times the first source's comes first. Those behind the second head are later, or as
-        // late and further back.
-        let others = self.heads.peek().map(|Reverse((time, place))| {
-            if *place > head {
-                *time
-            } else {
-                time.saturating_sub(1)
-            }
-        });
-        let strict = quiet.strict.min(others.unwrap_or(i64::MAX));
+        // Those behind the second head are later, or as late and further back.
+        let others = self.heads.peek().map(|Reverse(others)| *others);
+        let (time, place) = others.map_or(quiet.strict, |it| it.min(quiet.strict));
+        let strict = if head < place {
+            Some(time)
+        } else {
+            time.checked_sub(1)
+        };
         // What is late goes at once.
-        let windowed = quiet.windowed.max(self.released);
+        let windowed = Some(quiet.windowed.max(self.released));
         if windowed >= strict {
             return Limit {
                 time: strict,
@@ -237,17 +201,11 @@ impl Merger {
         }
         let lane = &self.sources[head.0].lanes[head.1];
         let now = now();
-        let since = lane.waiting.front().map_or(now, |it| it.since);
-        if now >= since + self.order.window {
-            Limit {
-                time: strict,
-                wake: None,
-            }
-        } else {
-            Limit {
-                time: windowed,
-                wake: Some(since + self.order.window),
-            }
+        let ends = lane.since().unwrap_or(now) + self.order.window;
+        let has_waited = now >= ends;
+        Limit {
+            time: if has_waited { strict } else { windowed },
+            wake: (!has_waited).then_some(ends),
         }
     }
 }
@@ -255,149 +213,123 @@ impl Merger {
 /// How far those hold others back of which nothing waits. It takes time linear in the lanes.
 fn quiet(sources: &[Source], order: Order) -> Quiet {
     let mut found = Quiet {
-        strict: i64::MAX,
+        strict: (i64::MAX, (usize::MAX, 0)),
         windowed: i64::MAX,
     };
-    for source in sources {
-        let silent = source.lanes.iter().filter(|it| it.waiting.is_empty());
-        let passed = if source.lanes.is_empty() {
-            i64::MIN
+    for (number, source) in sources.iter().enumerate() {
+        if source.state.is_closed() {
+            continue;
+        }
+        if order.is_finite {
+            found.wait_for(source.passed(), (number, 0));
         } else {
-            silent.map(|it| it.last).min().unwrap_or(i64::MAX)
-        };
-        match waits_for(source, order) {
-            Waits::Strictly => found.strict = found.strict.min(passed),
-            Waits::Window => found.windowed = found.windowed.min(passed),
-            Waits::Not => {}
+            source.hold(number, &mut found);
         }
     }
     found
 }
 
-/// Whether lines of others wait for a source of which nothing waits here.
-fn waits_for(source: &Source, order: Order) -> Waits {
-    let State::Open { behind, starving } = source.state else {
-        return Waits::Not;
-    };
-    let waiting = source
-        .lanes
-        .iter()
-        .filter(|it| !it.waiting.is_empty())
-        .count();
-    let wanted = if order.is_finite {
-        behind.max(1)
-    } else {
-        behind
-    };
-    if waiting >= wanted {
-        return Waits::Window.unless(order.is_finite);
-    }
-    // Its own lines take up the room that it wants: they must go first.
-    if starving > 0 && waiting > 0 {
-        return Waits::Not;
-    }
-    Waits::Strictly
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    Strictly,
-    Window,
-    Not,
-}
-
-impl Waits {
-    fn unless(self, is_needless: bool) -> Self {
-        if is_needless { Self::Not } else { self }
+impl Quiet {
+    /// Notes that a lane may have further lines of `time` or later.
+    fn wait_for(&mut self, time: i64, place: Place) {
+        self.strict = self.strict.min((time, place));
     }
 }
 
-impl Lane {
-    fn new(stream: StreamKey, now: Instant) -> Self {
-        Self {
-            stream,
-            waiting: VecDeque::new(),
-            last: i64::MIN,
-            is_timed: false,
-            spoke: now,
+impl Source {
+    fn look(&mut self, now: Instant) {
+        let before = std::mem::replace(&mut self.state, self.progress.state());
+        let State::Open { behind, .. } = &self.state else {
+            return;
+        };
+        if let State::Open { behind: known, .. } = before
+            && Arc::ptr_eq(&known, behind)
+        {
+            return;
+        }
+        let behind = Arc::clone(behind);
+        self.lanes.iter_mut().for_each(|it| it.behind = None);
+        self.some_is_behind = behind.iter().any(|it| it.key.is_none());
+        for stream in &*behind {
+            let Some(key) = &stream.key else { continue };
+            let at = match self.by_stream.get(key) {
+                Some(at) => *at,
+                None => self.add_lane(key, now),
+            };
+            self.lanes[at].behind = (!stream.is_over).then_some(stream.room);
         }
     }
 
-    /// The time of its first line that waits.
-    fn head(&self) -> Option<i64> {
-        let first = self.waiting.front()?.groups.front()?;
-        Some(first.time)
+    /// The lane of a stream, made where there is none yet; true where others have moved for that.
+    fn lane_of(&mut self, stream: &StreamKey, now: Instant) -> (usize, bool) {
+        // What is read one after the other is one stream, whatever its parts are called.
+        if self.progress.is_sequence() && !self.lanes.is_empty() {
+            return (0, false);
+        }
+        if let Some(at) = self.by_stream.get(stream) {
+            return (*at, false);
+        }
+        // It may have been announced since, among others: their order is that of the lanes.
+        self.look(now);
+        if let Some(at) = self.by_stream.get(stream) {
+            return (*at, false);
+        }
+        let n_lanes = self.lanes.len();
+        self.lanes
+            .retain(|it| !it.is_silent() || it.behind.is_some() || now - it.spoke < FORGET_AFTER);
+        let has_moved = self.lanes.len() < n_lanes;
+        if has_moved {
+            let lanes = self.lanes.iter().enumerate();
+            self.by_stream = lanes.map(|(at, it)| (it.stream.clone(), at)).collect();
+        }
+        (self.add_lane(stream, now), has_moved)
     }
 
-    fn push(&mut self, chunk: Chunk, cx: &TimeContext, (is_finite, now): (bool, Instant)) {
-        let mut groups: VecDeque<Group> = VecDeque::new();
-        let (mut n_without, mut bytes_without) = (0, 0);
-        for line in chunk.lines.iter() {
-            let own = line.time_ns.or_else(|| own_time(line.text, cx));
-            let n_bytes = u32::try_from(line.text.len() + 1).expect("a chunk is below 4 GiB");
-            match (own, groups.back_mut()) {
-                (Some(time), last) if last.as_ref().is_none_or(|it| it.time != time) => {
-                    let n_lines = 1;
-                    groups.push_back(Group {
-                        time,
-                        n_lines,
-                        n_bytes,
-                    });
-                }
-                (_, Some(last)) => {
-                    last.n_lines += 1;
-                    last.n_bytes += n_bytes;
-                }
-                (_, None) => {
-                    n_without += 1;
-                    bytes_without += n_bytes;
-                }
+    fn add_lane(&mut self, stream: &StreamKey, now: Instant) -> usize {
+        let at = self.lanes.len();
+        self.lanes.push(Lane::new(stream.clone(), now));
+        self.by_stream.insert(stream.clone(), at);
+        at
+    }
+
+    /// Up to which time others can pass it that wait for one of its streams: while nothing of any
+    /// waits, it is not known when the next line is from.
+    fn passed(&self) -> i64 {
+        if self.lanes.iter().any(|it| !it.is_silent()) {
+            return i64::MAX;
+        }
+        let last = self.lanes.iter().map(|it| it.last).min();
+        last.unwrap_or(i64::MIN)
+    }
+
+    /// Narrows how far others can pass by what is known of a source that goes on.
+    fn hold(&self, number: usize, found: &mut Quiet) {
+        let State::Open {
+            starving, looks, ..
+        } = &self.state
+        else {
+            return;
+        };
+        if self.lanes.is_empty() {
+            found.windowed = i64::MIN;
+        }
+        if *looks {
+            found.wait_for(i64::MIN, (0, 0));
+        }
+        if self.some_is_behind {
+            found.wait_for(self.passed(), (number, 0));
+        }
+        let has_waiting = self.lanes.iter().any(|it| !it.is_silent());
+        for (at, lane) in self.lanes.iter().enumerate() {
+            match lane.behind {
+                _ if !lane.is_silent() => {}
+                // Its source's own lines take up the room that it wants: they must go first.
+                Some(Room::Shared) if *starving > 0 && has_waiting => {}
+                Some(_) => found.wait_for(lane.last, (number, at)),
+                // It was announced in vain.
+                None if lane.last == i64::MIN => {}
+                None => found.windowed = found.windowed.min(lane.last),
             }
         }
-        if n_without > 0 {
-            let first = groups.front().map(|it| it.time);
-            let time = match first {
-                // They go on with what came before.
-                _ if self.is_timed => self.last,
-                Some(time) => time,
-                None if is_finite => i64::MIN,
-                None => chunk.time_ns,
-            };
-            groups.push_front(Group {
-                time,
-                n_lines: n_without,
-                n_bytes: bytes_without,
-            });
-            self.is_timed |= first.is_some();
-        } else {
-            self.is_timed = true;
-        }
-        self.last = groups.back().map_or(self.last, |it| it.time);
-        self.spoke = now;
-        self.waiting.push_back(Waiting {
-            chunk,
-            groups,
-            since: now,
-        });
-    }
-
-    /// The lines at the head of the first chunk up to `limit`, and the greatest time among them.
-    fn take(&mut self, limit: i64) -> Option<(i64, Chunk)> {
-        let first = self.waiting.front_mut()?;
-        let (mut n_lines, mut n_bytes, mut greatest) = (0, 0, i64::MIN);
-        while let Some(group) = first.groups.pop_front_if(|it| it.time <= limit) {
-            n_lines += group.n_lines;
-            n_bytes += group.n_bytes as usize;
-            greatest = greatest.max(group.time);
-        }
-        if n_lines == 0 {
-            return None;
-        }
-        let chunk = if first.groups.is_empty() {
-            self.waiting.pop_front()?.chunk
-        } else {
-            first.chunk.split_front(n_lines, n_bytes)
-        };
-        Some((greatest, chunk))
     }
 }

@@ -180,7 +180,7 @@ async fn a_stream_that_is_read_to_its_end_is_waited_for_without_a_window() {
     let (queue, mut receiver) = ordered(1 << 20, LIVE);
     let (mut a, mut b) = (Stream::new(&queue, "a"), Stream::new(&queue, "b"));
     drop(queue);
-    let behind = a.sender.behind();
+    let behind = a.sender.behind(Some(a.origin.stream.clone()), Room::Shared);
     b.send(&line(20, "b20")).await;
 
     let early = tokio::time::timeout(10 * WINDOW, receiver.recv()).await;
@@ -195,6 +195,112 @@ async fn a_stream_that_is_read_to_its_end_is_waited_for_without_a_window() {
         (vec!["a10".to_owned()], vec!["b20".to_owned()])
     );
     let _ = (first.ack.settle(), second.ack.settle());
+}
+
+/// Another stream of the same source.
+fn sibling(of: &Stream, name: &str) -> Stream {
+    let origin = Origin {
+        stream: StreamKey::new(name),
+        ..Origin::clone(&of.origin)
+    };
+    let key = CursorKey {
+        stream: origin.stream.clone(),
+        ..CursorKey::clone(of.ledger.key())
+    };
+    Stream {
+        sender: of.sender.clone(),
+        ledger: Ledger::new(Arc::new(key), at(0)),
+        origin: Arc::new(origin),
+        n_lines: 0,
+    }
+}
+
+// Scenario: a source is behind with three streams, and lines of two of them wait. Bug: it was known how
+// many were behind and how many had lines waiting, not which; as soon as others had as many, lines
+// went that the third had earlier ones of. Fix: each is waited for by name.
+#[tokio::test(start_paused = true)]
+async fn each_stream_that_is_behind_is_waited_for_by_name() {
+    let (queue, mut receiver) = ordered(1 << 20, LIVE);
+    let mut a = Stream::new(&queue, "a");
+    let (mut b, mut c) = (sibling(&a, "b"), sibling(&a, "c"));
+    drop(queue);
+    let behind = |it: &Stream, room| it.sender.behind(Some(it.origin.stream.clone()), room);
+    let guard = behind(&a, Room::Own);
+    b.send(&line(20, "b20")).await;
+    c.send(&line(30, "c30")).await;
+
+    let early = tokio::time::timeout(10 * WINDOW, receiver.recv()).await;
+    a.send(&line(10, "a10")).await;
+    drop(guard);
+    drop((a, b, c));
+
+    assert!(early.is_err());
+    assert_eq!(all(receiver).await, ["a10", "b20", "c30"]);
+}
+
+// A stream that shares its room with those that wait for it would be waited for in vain.
+#[tokio::test(start_paused = true)]
+async fn what_waits_goes_where_it_takes_up_the_room_that_is_waited_for() {
+    let (queue, mut receiver) = ordered(10, LIVE);
+    let a = Stream::new(&queue, "a");
+    let mut b = sibling(&a, "b");
+    drop(queue);
+    let _behind = a.sender.behind(Some(a.origin.stream.clone()), Room::Shared);
+    let _all = (
+        a.sender.charge(10).await.unwrap(),
+        a.sender.charge(10).await.unwrap(),
+    );
+    b.send(&line(20, "b20")).await;
+
+    let early = tokio::time::timeout(10 * WINDOW, receiver.recv()).await;
+    let starving = a.sender.charge(10);
+    let (chunk, _) = tokio::join!(receiver.recv(), tokio::time::timeout(WINDOW, starving));
+    let of_its_own = a.sender.with_own_room().charge(10).now_or_never();
+
+    assert!(early.is_err());
+    let chunk = chunk.unwrap();
+    assert_eq!(shown(&chunk), ["b20"]);
+    assert!(of_its_own.is_some());
+    let _ = chunk.ack.settle();
+}
+
+// Scenario: lines of one second, as many logs have them. Bug: a line went as soon as nothing earlier
+// could come, so it depended on how far the other files were read which of the lines of a second came
+// first. Fix: a source that stands before another one is waited for, too, as long as it may have lines
+// of that time.
+#[tokio::test(start_paused = true)]
+async fn lines_of_one_time_come_in_the_order_of_the_sources_however_they_are_cut() {
+    let (queue, mut receiver) = ordered(1 << 20, FINITE);
+    let (mut a, mut b) = (Stream::new(&queue, "a"), Stream::new(&queue, "b"));
+    drop(queue);
+    a.send(&line(5, "a1")).await;
+    b.send(&line(5, "b1")).await;
+
+    let first = receiver.recv().await.unwrap();
+    let early = tokio::time::timeout(10 * WINDOW, receiver.recv()).await;
+    a.send(&line(5, "a2")).await;
+    drop((a, b));
+
+    assert_eq!(shown(&first), ["a1"]);
+    assert!(early.is_err());
+    let _ = first.ack.settle();
+    assert_eq!(all(receiver).await, ["a2", "b1"]);
+}
+
+// The same of lines that have no time at all.
+#[tokio::test(start_paused = true)]
+async fn lines_without_a_time_come_source_by_source() {
+    let (queue, receiver) = ordered(1 << 20, FINITE);
+    let (mut a, mut b) = (Stream::new(&queue, "a"), Stream::new(&queue, "b"));
+    drop(queue);
+
+    b.send("b1\n").await;
+    a.send("a1\n").await;
+    b.send("b2\n").await;
+    a.send("a2\n").await;
+    drop((a, b));
+
+    assert_eq!(all(receiver).await, ["a1", "a2", "b1", "b2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use super::resting::Resting;
 use super::tail::Place;
 use crate::checkpoint::StreamRecord;
 use crate::model::Origin;
+use crate::queue::Behind;
 
 /// Numbers the generations of this process.
 pub(super) type GenerationId = u64;
@@ -100,6 +101,8 @@ pub(super) struct Slot {
     pub(super) not_before: Option<Instant>,
     /// True when its sink is gone.
     pub(super) closed: bool,
+    /// Where it was announced as a part of the backlog, until it is read: the sink waits for it.
+    pub(super) behind: Option<Behind>,
 }
 
 impl Slot {
@@ -113,6 +116,7 @@ impl Slot {
             drained: false,
             not_before: None,
             closed: false,
+            behind: None,
         }
     }
 }

@@ -5,11 +5,14 @@
 //! again.
 
 use std::fs::File;
+use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::discover::find_inode;
@@ -20,9 +23,9 @@ use super::tail::{Change, Hop, Part, Place, Reading};
 use super::{Inode, open};
 use crate::blocking::Crew;
 use crate::checkpoint::Checkpoints;
-use crate::framing::{CHUNK_BYTES, Framer, Pool, RecordLimits, Recording, SHARED_ABOVE_BYTES};
+use crate::framing::{Framer, Pool, RecordLimits, Recording, SHARED_ABOVE_BYTES};
 use crate::model::{Ledger, Origin};
-use crate::queue::{Charge, Chunk};
+use crate::queue::{Behind, Charge, Chunk};
 use crate::source::Outlet;
 use crate::source::quiet::{self, Patience, Quiet};
 use crate::source::refine::{Refine, Refined};
@@ -31,6 +34,10 @@ use crate::telemetry::SourceCounters;
 /// Reads of one visit to the blocking pool, of 256 KiB each, where a file has a backlog. A way there
 /// and back costs as much as such a read, and a visit stays below a millisecond.
 const HOPS_MAX: usize = 4;
+
+/// A read that takes longer than this hangs, with its disk or server: a merge by time does not wait
+/// for the rest of the file.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// One sink's place in one file.
 #[derive(Debug)]
@@ -58,7 +65,7 @@ pub(super) struct Location {
 }
 
 /// What a pump needs beside its cursor.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Pump {
     pub(super) file: Option<Arc<File>>,
     pub(super) location: Location,
@@ -73,6 +80,12 @@ pub(super) struct Pump {
     pub(super) beginning: Beginning,
     /// True where the fingerprint may have grown.
     pub(super) wants_head: bool,
+    /// Bytes of one read.
+    pub(super) read_bytes: usize,
+    /// Has a sink that merges by time wait for the file.
+    pub(super) behind: Option<Behind>,
+    /// Reads at the same time, where very many pumps run.
+    pub(super) turns: Option<Arc<Semaphore>>,
 }
 
 /// How lines are made of the bytes of a file.
@@ -105,6 +118,8 @@ pub(super) struct Pumped {
     pub(super) head: Option<Head>,
     /// How long it was away.
     pub(super) took: Duration,
+    /// What had a sink wait for the file, until it is dropped.
+    pub(super) behind: Option<Behind>,
 }
 
 /// Why a pump came back.
@@ -140,7 +155,6 @@ impl Pump {
     /// Runs to the file's end.
     pub(super) async fn run(mut self, mut cursor: Cursor) -> Pumped {
         let began = Instant::now();
-        let _behind = self.outlet.sender.behind();
         let end = match self.opened().await {
             Ok(Some(file)) => self.read(file, &mut cursor).await.unwrap_or_else(|end| end),
             Ok(None) => End::Missing,
@@ -149,7 +163,7 @@ impl Pump {
         let head = match (&end, &self.file) {
             (End::CaughtUp { .. }, Some(file)) if self.wants_head => {
                 let file = Arc::clone(file);
-                self.crew.io(move || Head::read(&file)).await.ok()
+                self.io(move || Head::read(&file)).await.ok()
             }
             _ => None,
         };
@@ -160,13 +174,33 @@ impl Pump {
             end,
             head,
             took: began.elapsed(),
+            behind: self.behind,
+        }
+    }
+
+    /// Makes a blocking call in its turn.
+    async fn io<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let in_turn = async {
+            let _turn = match &self.turns {
+                // It is never closed.
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
+            self.crew.io(call).await
+        };
+        match &self.behind {
+            Some(behind) => unless_it_hangs(in_turn, behind).await,
+            None => in_turn.await,
         }
     }
 
     async fn opened(&mut self) -> io::Result<Option<Arc<File>>> {
         if self.file.is_none() {
             let location = self.location.clone();
-            self.file = self.crew.io(move || locate(&location)).await?;
+            self.file = self.io(move || locate(&location)).await?;
         }
         Ok(self.file.clone())
     }
@@ -186,7 +220,7 @@ impl Pump {
             most = HOPS_MAX;
             let (place, handle, n_hops) = (cursor.place, Arc::clone(&file), charges.len());
             let progress = Arc::clone(&cursor.progress);
-            let read = self.crew.io(move || {
+            let read = self.io(move || {
                 let mut at = lock(&progress);
                 let hops = reading.hops(&handle, place, n_hops);
                 let found = hops.iter().rev().filter_map(|(hop, _)| hop.as_ref().ok());
@@ -226,7 +260,7 @@ impl Pump {
         let place = cursor.place;
         let start = match charset {
             None => place.start(&file, None),
-            Some(_) => self.crew.io(move || place.start(&file, charset)).await,
+            Some(_) => self.io(move || place.start(&file, charset)).await,
         };
         let limits = RecordLimits {
             line_bytes_max: self.rules.line_bytes_max,
@@ -240,7 +274,7 @@ impl Pump {
             refined: cursor.refined,
             begun: place.begun,
             counters: Arc::clone(&self.counters),
-            limit: self.outlet.chunk_bytes,
+            limit: self.outlet.chunk_bytes.min(self.read_bytes),
             lines_max: self.outlet.chunk_lines,
             beginning: self.beginning,
             input: Input::Unknown,
@@ -250,13 +284,13 @@ impl Pump {
     /// Room for one hop, waited for, and for up to `most` where there is room now.
     async fn charges(&self, most: usize) -> Result<Vec<Charge>, End> {
         let mut charges = vec![self.charge().await?];
-        let more = std::iter::from_fn(|| self.outlet.sender.try_charge(CHUNK_BYTES));
+        let more = std::iter::from_fn(|| self.outlet.sender.try_charge(self.read_bytes));
         charges.extend(more.take(most - 1));
         Ok(charges)
     }
 
     async fn charge(&self) -> Result<Charge, End> {
-        let charge = self.outlet.charge(CHUNK_BYTES, &self.counters).await;
+        let charge = self.outlet.charge(self.read_bytes, &self.counters).await;
         charge.map_err(|_| End::Closed)
     }
 
@@ -309,7 +343,7 @@ impl Pump {
                 None => framer.finish(),
                 Some(waiting) => quiet::take(framer, waiting),
             };
-            let taken = self.crew.io(move || {
+            let taken = self.io(move || {
                 let parts = reading.end_with(&handle, take)?;
                 Ok((parts, reading, now_ns()))
             });
@@ -332,10 +366,7 @@ impl Pump {
     /// Says that the file begins with a hole, and where reading goes on.
     async fn behind_hole(&self, file: &Arc<File>) -> Result<Part, End> {
         let (file, charset) = (Arc::clone(file), self.rules.recording.charset);
-        let place = self
-            .crew
-            .io(move || Place::behind_hole(&file, charset))
-            .await;
+        let place = self.io(move || Place::behind_hole(&file, charset)).await;
         let place = place.map_err(End::Failed)?;
         warn!(
             source = %self.origin.source, path = %self.location.path.display(),
@@ -396,6 +427,17 @@ impl Pump {
         }
         Ok(())
     }
+}
+
+/// Waits for a call; for one that takes too long others need not wait.
+async fn unless_it_hangs<T>(call: impl Future<Output = T>, behind: &Behind) -> T {
+    let mut call = pin!(call);
+    tokio::select! {
+        biased;
+        done = &mut call => return done,
+        () = tokio::time::sleep(HANGS_AFTER) => behind.release(),
+    }
+    call.await
 }
 
 /// A panic while it was held leaves a place that is right: it is set in one go.

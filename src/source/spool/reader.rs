@@ -16,7 +16,7 @@ use super::{Inner, lock};
 use crate::backoff::Backoff;
 use crate::framing::{CHUNK_BYTES, Pool, SHARED_ABOVE_BYTES};
 use crate::model::{Ack, Origin, StreamKey, Watcher};
-use crate::queue::{Behind, Charge, Chunk, Closed};
+use crate::queue::{Behind, Charge, Chunk, Closed, Room};
 use crate::segment::Place;
 use crate::source::Outlet;
 
@@ -77,7 +77,7 @@ impl Reader {
                     continue;
                 }
             }
-            behind.get_or_insert_with(|| self.outlet.sender.behind());
+            behind.get_or_insert_with(|| self.outlet.sender.behind(None, Room::Shared));
             let charge = self.outlet.charge(CHUNK_BYTES, &inner.counters).await?;
             // While it waited it held no file open, and may have been moved on.
             let Work::Read(span) = self.work(inner, &watcher) else {

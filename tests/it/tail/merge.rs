@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use crate::support::{Dir, Logweir, Rng, pass};
 
 /// Line `n` of a day, ten milliseconds apart.
-fn line(n: u64) -> String {
+pub(super) fn line(n: u64) -> String {
     let time = jiff::Timestamp::from_millisecond(1_795_371_900_000 + 10 * n as i64);
     format!("{:.3} INFO line {n}\n", time.expect("a time"))
 }
 
-fn numbers(printed: &[u8]) -> Vec<u64> {
+pub(super) fn numbers(printed: &[u8]) -> Vec<u64> {
     let text = std::str::from_utf8(printed).expect("text");
     let number = |line: &str| line.rsplit(' ').next().and_then(|it| it.parse().ok());
     text.lines().filter_map(number).collect()
@@ -62,6 +62,55 @@ fn files_that_end_are_merged_by_the_times_of_their_lines_the_same_each_time() {
         );
     }
     assert!(outputs[0] == outputs[1], "two runs differ");
+}
+
+// Scenario: logs whose times are whole seconds, so that very many lines of several files have the same
+// one. Bug: how they came depended on which file had been read further by then. Fix: those of a file come
+// before those of the files behind it, also where they are read later.
+#[test]
+fn lines_of_the_same_second_come_in_the_order_of_their_files_each_time() {
+    let (n_seconds, n_each) = (4, 4_000);
+    let dir = Dir::new();
+    let row = |file: u64, second: u64, n: u64| {
+        format!(
+            "2026-11-22T12:00:0{second}Z INFO {file} {second} {n} {}\n",
+            "x".repeat(60)
+        )
+    };
+    for file in 0..3 {
+        let seconds = (0..n_seconds).flat_map(|second| (0..n_each).map(move |n| (second, n)));
+        let text: String = seconds.map(|(second, n)| row(file, second, n)).collect();
+        dir.write(&format!("{file}.log"), text);
+    }
+    let files = (0..3).flat_map(|file| (0..n_each).map(move |n| (file, n)));
+    let files: Vec<(u64, u64)> = files.collect();
+    let rows = (0..n_seconds).flat_map(|second| files.iter().map(move |it| (second, *it)));
+    let expected: String = rows
+        .map(|(second, (file, n))| row(file, second, n))
+        .collect();
+    let names = [dir.text("0.log"), dir.text("1.log"), dir.text("2.log")];
+    let n_lines = (3 * n_seconds * n_each).to_string();
+
+    let glob = dir.text("*.log");
+    let finite = ["--no-follow", "-n", "all", "-r", "-q"];
+    let followed = [
+        "-n", "all", "-r", "-q", "--order", "200ms", "--limit", &n_lines,
+    ];
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for args in [
+        [&finite[..], &names].concat(),
+        [&finite[..], &[&glob]].concat(),
+        [&followed[..], &names].concat(),
+        [&followed[..], &[&glob]].concat(),
+    ] {
+        let printed = Logweir::tail(&Dir::new(), args).ended().good();
+
+        let at = printed
+            .iter()
+            .zip(expected.as_bytes())
+            .position(|(a, b)| a != b);
+        assert_eq!((at, printed.len()), (None, expected.len()));
+    }
 }
 
 // Scenario: a quoted glob and a folder instead of the names that a shell makes of them. Bug: their files

@@ -1,5 +1,6 @@
 //! `logweir tail`: what a person at a terminal, or `head`, `jq` and `grep`, see of files.
 
+mod backlog;
 mod ending;
 mod flush;
 mod follow;

@@ -3,12 +3,15 @@
 //! `reconcile` compares what is known with what is there, `take_in` adds files, `missed` finds those that came
 //! and went unseen, `sleep` keeps those
 //! small of which nothing is to be read, `outcome` decides what a pump's return means, `sweep` finds
-//! changes that no event told of, `upkeep` does what is due every second.
+//! changes that no event told of, `upkeep` does what is due every second, `start` starts pumps, `merging`
+//! announces the backlog to sinks that merge by time.
 
+mod merging;
 mod missed;
 mod outcome;
 mod reconcile;
 mod sleep;
+mod start;
 mod sweep;
 mod take_in;
 mod troubles;
@@ -21,23 +24,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap as QuickMap;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
 use tracing::{error, info, warn};
 
 use super::adopt::Registry;
 use super::discover::{Match, Scanner};
 use super::generation::{Generation, GenerationId, Sleeper};
-use super::identity::Beginning;
 use super::pattern::{Exclude, Pattern, PatternError};
-use super::pump::{LastLine, Pump, Pumped, Rules};
+use super::pump::{Pumped, Rules};
 use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
 use crate::framing::{Pool, Recording};
 use crate::notes::{FirstFailure, Note};
 use crate::source::quiet::Patience;
 use crate::source::{Common, SourceContext, SourceError};
+use merging::Merging;
 
 /// How often it looks whatever the hints say.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -106,6 +109,7 @@ pub(super) struct FileSource {
     running: Vec<usize>,
     later: HashMap<(GenerationId, usize), Instant>,
     pumps: FuturesUnordered<Running>,
+    merging: Merging,
     /// Generations that are not in the journal yet: none of their lines may be sent.
     unwritten: HashSet<GenerationId>,
     /// True while the journal cannot be written.
@@ -189,6 +193,7 @@ impl FileSource {
             running: vec![0; outlets],
             later: HashMap::new(),
             pumps: FuturesUnordered::new(),
+            merging: Merging::default(),
             unwritten: HashSet::new(),
             journal_fails: false,
             troubles: HashMap::new(),
@@ -226,13 +231,14 @@ impl FileSource {
             .crew
             .io(move || Ok(Registry::new(source, sinks, checkpoints, forget_after)));
         self.registry = Some(load.await.map_err(SourceError::Io)?);
-        self.look_first().await?;
+        self.look_and_announce().await?;
         self.looked = true;
         self.tell_gone();
         self.report_first_attempt();
         loop {
             self.settle_down();
             self.start_pumps();
+            self.merging.go_on();
             if self.is_over() {
                 return Ok(());
             }
@@ -318,66 +324,6 @@ impl FileSource {
         let nothing_left = self.generations.is_empty() && self.sleepers.is_empty();
         let all_read = self.config.follow == Follow::UntilEnd && nothing_left;
         (closed || all_read) && self.pumps.is_empty()
-    }
-
-    /// Starts what waits for its turn. A sink that takes nothing holds up its own reads alone.
-    fn start_pumps(&mut self) {
-        let most = if self.config.follow == Follow::UntilEnd {
-            1
-        } else {
-            PUMPS_MAX
-        };
-        for outlet in 0..self.ready.len() {
-            let mut blocked = VecDeque::new();
-            while self.running[outlet] < most
-                && let Some(id) = self.ready[outlet].pop_front()
-            {
-                if !self.start_pump(id, outlet) {
-                    blocked.push_back(id);
-                }
-            }
-            self.ready[outlet].append(&mut blocked);
-        }
-    }
-
-    /// Starts one pump; false where something must be done before.
-    fn start_pump(&mut self, id: GenerationId, outlet: usize) -> bool {
-        let Some(generation) = self.generations.get(&id) else {
-            return true;
-        };
-        let before = generation
-            .after
-            .and_then(|before| self.generations.get(&before));
-        let waits = before.is_some_and(|before| !before.places[outlet].drained);
-        if waits || self.unwritten.contains(&id) {
-            return false;
-        }
-        let tail = match self.config.follow {
-            Follow::Forever => generation.last_line(),
-            Follow::UntilEnd => LastLine::IsSent,
-        };
-        let pump = Pump {
-            file: generation.file.clone(),
-            location: generation.location(),
-            outlet: self.cx.outlets[outlet].clone(),
-            origin: Arc::clone(&generation.origin),
-            counters: Arc::clone(&self.cx.counters),
-            checkpoints: self.cx.checkpoints.clone(),
-            pool: self.pool.clone(),
-            crew: self.cx.crew.clone(),
-            rules: self.rules.clone(),
-            tail,
-            beginning: Beginning::of(&generation.record),
-            wants_head: generation.wants_head(),
-        };
-        let slot = &mut self.generations.get_mut(&id).expect("just found").places[outlet];
-        slot.queued = false;
-        if let Some(cursor) = slot.cursor.take() {
-            self.running[outlet] += 1;
-            self.pumps
-                .push(async move { (id, outlet, pump.run(cursor).await) }.boxed());
-        }
-        true
     }
 
     /// Asks for a read of one sink's place, at once or when its pace allows.

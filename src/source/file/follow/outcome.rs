@@ -28,6 +28,7 @@ impl FileSource {
         mut pumped: Pumped,
     ) -> Result<(), SourceError> {
         let now = Instant::now();
+        self.keep_behind(id, outlet, &mut pumped);
         let Some(generation) = self.generations.get_mut(&id) else {
             return Ok(());
         };
@@ -89,6 +90,7 @@ impl FileSource {
         if again {
             self.want(id, outlet, now);
         }
+        self.announce_successors(id, outlet);
         Ok(())
     }
 
