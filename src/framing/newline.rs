@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::pool::{CHUNK_BYTES, Pool};
+use super::pool::{Buffer, CHUNK_BYTES, Pool};
 use crate::model::{Ahead, Lines, Record};
 
 /// Lines that fill less of their buffer than this are copied out, so that they do not pin the rest;
@@ -22,7 +22,7 @@ pub const SHARED_ABOVE_BYTES: usize = CHUNK_BYTES / 4;
 #[derive(Debug)]
 pub struct LineBuffer {
     pool: Pool,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     filled: usize,
     scanned: usize,
     base: u64,
@@ -60,7 +60,7 @@ impl LineBuffer {
     pub fn new(pool: Pool, base: u64, mid_line: bool, line_bytes_max: usize) -> Self {
         Self {
             pool,
-            buffer: Vec::new(),
+            buffer: Buffer::Empty,
             filled: 0,
             scanned: 0,
             base,
@@ -75,7 +75,7 @@ impl LineBuffer {
             self.buffer = self.pool.take();
         } else if self.filled == self.buffer.len() {
             // A line longer than the buffer: bounded, since `take` cuts it at `line_bytes_max`.
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            self.buffer.grow(self.buffer.len() * 2);
         }
         &mut self.buffer[self.filled..]
     }
@@ -192,13 +192,11 @@ impl LineBuffer {
             self.consume(end);
             return Lines::untouched(bytes, count, base);
         }
-        let mut next = Vec::new();
+        let mut next = Buffer::Empty;
         let carry = self.filled - end;
         if carry > 0 {
             next = self.pool.take();
-            if next.len() < carry {
-                next.resize(carry, 0);
-            }
+            next.grow(carry);
             next[..carry].copy_from_slice(&self.buffer[end..self.filled]);
         }
         let full = std::mem::replace(&mut self.buffer, next);

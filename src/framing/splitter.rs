@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::charset::Unit;
-use super::pool::Pool;
+use super::pool::{Buffer, Pool};
 
 /// Collects bytes of one stream and cuts them into lines, one at a time.
 ///
@@ -14,7 +14,7 @@ use super::pool::Pool;
 #[derive(Debug)]
 pub(super) struct Splitter {
     pool: Pool,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     filled: usize,
     at: usize,
     scanned: usize,
@@ -48,7 +48,7 @@ impl Splitter {
     ) -> Self {
         Self {
             pool,
-            buffer: Vec::new(),
+            buffer: Buffer::Empty,
             filled: 0,
             at: 0,
             scanned: 0,
@@ -64,7 +64,7 @@ impl Splitter {
             self.buffer = self.pool.take();
         } else if self.filled == self.buffer.len() {
             // A line longer than the buffer: bounded, since it is cut at `line_bytes_max`.
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            self.buffer.grow(self.buffer.len() * 2);
         }
         &mut self.buffer[self.filled..]
     }
