@@ -24,8 +24,10 @@ enum Trouble {
         /// Who holds it, as far as the lock file says.
         holder: String,
     },
-    /// The one file of an ad-hoc run cannot be used.
+    /// The one file of an ad-hoc run cannot be one.
     CursorFile { reason: String },
+    /// The one file of an ad-hoc run cannot be read or written.
+    CursorFileFails { cause: io::Error },
     /// The journal cannot be read or written.
     Journal {
         attempt: &'static str,
@@ -68,6 +70,35 @@ impl OpenError {
         }
     }
 
+    /// What the system said about the one file of an ad-hoc run.
+    pub(super) fn cursor_file_fails(path: &Path, cause: io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            trouble: Trouble::CursorFileFails { cause },
+        }
+    }
+
+    /// The same of the one file of an ad-hoc run.
+    pub(super) fn of_cursor_file(self, path: &Path) -> Self {
+        match self.trouble {
+            Trouble::Directory { cause, .. } | Trouble::Journal { cause, .. } => {
+                Self::cursor_file_fails(path, cause)
+            }
+            Trouble::Locked { .. }
+            | Trouble::CursorFile { .. }
+            | Trouble::CursorFileFails { .. } => self,
+        }
+    }
+
+    /// True where another file must be named on the command line, or this one made usable.
+    pub fn is_usage(&self) -> bool {
+        match &self.trouble {
+            Trouble::CursorFile { .. } => true,
+            Trouble::CursorFileFails { cause } => !is_full(cause.kind()),
+            Trouble::Directory { .. } | Trouble::Locked { .. } | Trouble::Journal { .. } => false,
+        }
+    }
+
     /// True where there is no room: it may be there the next time.
     pub fn is_full_disk(&self) -> bool {
         self.cause().is_some_and(|it| is_full(it.kind()))
@@ -75,7 +106,9 @@ impl OpenError {
 
     fn cause(&self) -> Option<&io::Error> {
         match &self.trouble {
-            Trouble::Directory { cause, .. } | Trouble::Journal { cause, .. } => Some(cause),
+            Trouble::Directory { cause, .. }
+            | Trouble::Journal { cause, .. }
+            | Trouble::CursorFileFails { cause } => Some(cause),
             Trouble::Locked { .. } | Trouble::CursorFile { .. } => None,
         }
     }
@@ -98,17 +131,20 @@ impl fmt::Display for OpenError {
                 write!(f, "checkpoint journal {path}: cannot {attempt}: {cause}")?;
             }
             Trouble::CursorFile { reason } => write!(f, "cursor file {path}: {reason}")?,
+            Trouble::CursorFileFails { cause } => write!(f, "cursor file {path}: {cause}")?,
             Trouble::Locked { holder } => write!(
                 f,
                 "state directory {path}: in use by another logweir ({holder}): stop that one, or \
                  give each a `state` of its own"
             )?,
         }
+        let is_cursor_file = matches!(self.trouble, Trouble::CursorFileFails { .. });
         let user = rustix::process::geteuid();
         match self.cause().map(io::Error::kind) {
             Some(ErrorKind::PermissionDenied) => {
                 write!(f, ": let user {} read and write it", user.as_raw())
             }
+            Some(kind) if is_cursor_file && !is_full(kind) => f.write_str(": name another one"),
             Some(ErrorKind::ReadOnlyFilesystem) => f.write_str(
                 ": mount it to be written, or set `state` in [agent] to a directory elsewhere",
             ),

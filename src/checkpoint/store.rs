@@ -3,7 +3,7 @@
 //! Every call here blocks; callers run it on the blocking pool.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -82,29 +82,47 @@ impl Store {
     }
 
     /// Opens one file as the journal; beside it lies a hidden lock. A file that holds something else
-    /// is left alone.
-    pub(super) fn open_file(path: &Path) -> Result<Self, OpenError> {
-        let refused = |reason: String| OpenError::cursor_file(path, reason);
-        let system = |error: io::Error| refused(error.to_string());
-        let mut start = Vec::new();
-        match File::open(path) {
-            Ok(file) => {
-                let header = journal::HEADER.len() as u64;
-                file.take(header).read_to_end(&mut start).map_err(system)?;
+    /// is left alone, and so is what is no regular file: a journal is put in the place of the old one.
+    pub(super) fn open_file(given: &Path) -> Result<Self, OpenError> {
+        let refused = |reason: String| OpenError::cursor_file(given, reason);
+        let system = |error: io::Error| OpenError::cursor_file_fails(given, error);
+        // A link stays one, and a name without a folder has one.
+        let path = match given.canonicalize() {
+            Err(error) if error.kind() == ErrorKind::NotFound => std::path::absolute(given),
+            found => found,
+        };
+        let path = path.map_err(system)?;
+        match path.metadata() {
+            Ok(found) if found.is_dir() => {
+                return Err(refused("it is a directory: name a file in it".to_owned()));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(found) if !found.is_file() => {
+                return Err(refused(
+                    "it is no regular file: name another one".to_owned(),
+                ));
+            }
+            Ok(_) if !holds_positions(&path).map_err(system)? => {
+                let reason =
+                    "it holds something else than positions: name another one, or remove it";
+                return Err(refused(reason.to_owned()));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let folder = path.parent().unwrap_or(Path::new("/"));
+                if !folder.exists() {
+                    return Err(refused(format!(
+                        "there is no directory {}: make it first",
+                        folder.display()
+                    )));
+                }
+            }
             Err(error) => return Err(system(error)),
         }
-        if !start.is_empty() && start != journal::HEADER.as_bytes() {
-            return Err(refused(
-                "it holds something else than positions; name another one, or remove it".to_owned(),
-            ));
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let lock = take_lock(&path.with_file_name(format!(".{name}.lock")), &system)?;
+        let lock = take_lock(&beside(&path, "lock"), &system)?;
         let lock = lock.map_err(|holder| refused(format!("another logweir uses it ({holder})")))?;
         // Whoever removes it wants to begin anew.
-        Ok(Self::new(path.to_owned(), open_journal(path, false)?, lock))
+        let opened = open_journal(&path, false).map_err(|it| it.of_cursor_file(given))?;
+        Ok(Self::new(path, opened, lock))
     }
 
     fn new(path: PathBuf, (state, journal): (State, Journal), lock: Lock) -> Self {
@@ -231,6 +249,21 @@ fn take_lock(
     Ok(Ok(Lock { file, was_used }))
 }
 
+/// A hidden name beside a file, which can lie in a folder that is not ours.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{what}"))
+}
+
+/// True where a file is empty or a journal.
+fn holds_positions(path: &Path) -> io::Result<bool> {
+    let header = journal::HEADER.as_bytes();
+    let mut start = Vec::new();
+    let file = File::open(path)?;
+    file.take(header.len() as u64).read_to_end(&mut start)?;
+    Ok(start.is_empty() || start == header)
+}
+
 /// A journal that is open to be appended to.
 struct Journal {
     file: File,
@@ -270,7 +303,7 @@ fn go_on(path: &Path, state: &State, len: u64) -> io::Result<Journal> {
 /// Writes a new journal that adds up to `state` and puts it in the place of the old one: temporary
 /// file, fsync, rename, fsync of the directory.
 fn snapshot(path: &Path, state: &State) -> io::Result<Journal> {
-    let temporary = path.with_extension("new");
+    let temporary = beside(path, "new");
     let (file, len) = match write_new(&temporary, state) {
         Ok(written) => written,
         Err(error) => {

@@ -14,7 +14,7 @@ use super::output::OutputArgs;
 use super::run::raise_open_files_limit;
 use super::signals::{Asked, OnHangup, Signals};
 use super::{Exit, runtime, say};
-use crate::agent::{self, Ended, Plan, Report};
+use crate::agent::{self, Ended, Plan, Report, StartError};
 use crate::notes::Span;
 use crate::source::stdin::Input;
 use crate::source::{SourceConfig, SourceKind};
@@ -112,7 +112,10 @@ pub(super) async fn show(plan: Plan, watch: Watch) -> Exit {
         }
         Err(error) => {
             say(format_args!("error: {error}"));
-            Exit::Output
+            match error {
+                StartError::State(error) if error.is_usage() => Exit::Usage,
+                _ => Exit::Output,
+            }
         }
     }
 }

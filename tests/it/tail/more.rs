@@ -20,16 +20,86 @@ fn a_cursor_file_lets_the_next_run_go_on() {
     assert_eq!(again, printed);
 }
 
+// Scenario: the cursor file is named without a folder. Bug: the folder of such a name is empty, which
+// cannot be opened, so the run ended and hinted at a configuration. Fix: it is looked up first.
 #[test]
-fn a_cursor_file_that_is_something_else_is_left_alone() {
+fn a_cursor_file_can_be_named_without_a_folder_and_through_a_link() {
+    let dir = Dir::new();
+    dir.write("app.log", "one\n");
+    dir.write("cursor.new", "somebody's\n");
+    std::os::unix::fs::symlink("real", dir.path("link")).expect("links");
+    let script = format!("cd '{}'; \"$@\"", dir.text(""));
+    let run = |cursor: &str| {
+        let args = [
+            "tail",
+            "--no-follow",
+            "-r",
+            "-q",
+            "--cursor-file",
+            cursor,
+            "app.log",
+        ];
+        Logweir::shell(&Dir::new(), &script, args).ended().good()
+    };
+
+    let first = run("cursor");
+    let second = run("cursor");
+    dir.write("real", "");
+    let (through, again) = (run("link"), run("link"));
+
+    assert_eq!(
+        (first.as_slice(), second.as_slice()),
+        (&b"one\n"[..], &b""[..])
+    );
+    assert_eq!(
+        (through.as_slice(), again.as_slice()),
+        (&b"one\n"[..], &b""[..])
+    );
+    assert!(dir.path("link").is_symlink());
+    assert_eq!(dir.read("cursor.new"), b"somebody's\n");
+}
+
+// Scenario: a path that cannot be a cursor file. Bugs: it ended as if output could not be written, without
+// a word on what to do; a FIFO was waited for; and root had a device such as /dev/null replaced by a file.
+// Fix: what is no regular file is left alone, and each is a usage error that says what would help.
+#[test]
+fn what_cannot_be_a_cursor_file_is_a_usage_error_and_left_alone() {
     let dir = Dir::new();
     let log = dir.write("app.log", "one\n");
     let log = log.to_str().expect("UTF-8");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        dir.path("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("makes a FIFO");
+    let folder = format!("there is no directory {}: make it first", dir.text("none"));
 
-    let ended = Logweir::tail(&dir, ["--no-follow", "--cursor-file", log, log]).ended();
+    for (path, why) in [
+        (
+            log.to_owned(),
+            "it holds something else than positions: name another one, or remove it",
+        ),
+        (dir.text(""), "it is a directory: name a file in it"),
+        (dir.text("fifo"), "it is no regular file: name another one"),
+        (
+            "/dev/full".to_owned(),
+            "it is no regular file: name another one",
+        ),
+        (dir.text("none/cursor"), &folder),
+        (
+            dir.text("app.log/cursor"),
+            "Not a directory: name another one",
+        ),
+    ] {
+        let ended = Logweir::tail(&Dir::new(), ["--cursor-file", &path, log]).ended();
 
-    ended.failed(74, &["app.log: it holds something else than positions"]);
-    assert_eq!(fs::read(dir.path("app.log")).expect("reads"), b"one\n");
+        ended.failed(64, &[]);
+        assert_eq!(ended.stderr, format!("error: cursor file {path}: {why}\n"));
+    }
+    assert_eq!(dir.read("app.log"), b"one\n");
 }
 
 #[test]
