@@ -2,28 +2,38 @@
 
 use super::{CREDENTIALS, Key, Kind, Shape, bare, key, of_format};
 
+const BATCH_BYTES: Key = key(
+    "bytes",
+    Shape::Size,
+    "\"1MiB\"",
+    "It is closed before it would have more.",
+);
+
+const fn batch_lines(most: u64, default: &'static str) -> Key {
+    key(
+        "lines",
+        Shape::Count(1, most),
+        default,
+        "And before it would have more of these.",
+    )
+}
+
+const fn batch_linger(default: &'static str) -> Key {
+    key(
+        "linger",
+        Shape::Duration(None),
+        default,
+        "How long its first line waits.",
+    )
+}
+
 /// `batch` where the collector is Datadog.
 pub const DATADOG_BATCH: Key = key(
     "batch",
     Shape::Table(&[
-        key(
-            "bytes",
-            Shape::Size,
-            "\"1MiB\"",
-            "It is closed before it would have more.",
-        ),
-        key(
-            "lines",
-            Shape::Count(1, 1_000),
-            "1000",
-            "And before it would have more of these.",
-        ),
-        key(
-            "linger",
-            Shape::Duration(None),
-            "\"250ms\"",
-            "How long its first line waits.",
-        ),
+        BATCH_BYTES,
+        batch_lines(1_000, "1000"),
+        batch_linger("\"250ms\""),
     ]),
     "{ bytes = \"1MiB\", lines = 1000, linger = \"250ms\" }",
     "When a batch is closed.",
@@ -114,24 +124,9 @@ const FILE_FORMAT: &[Key] = &[key(
 const LOCAL_BATCH: &[Key] = &[key(
     "batch",
     Shape::Table(&[
-        key(
-            "bytes",
-            Shape::Size,
-            "\"1MiB\"",
-            "It is closed before it would have more.",
-        ),
-        key(
-            "lines",
-            Shape::Count(1, 1_000_000_000),
-            "1000000",
-            "And before it would have more of these.",
-        ),
-        key(
-            "linger",
-            Shape::Duration(None),
-            "\"0ms\"",
-            "How long its first line waits.",
-        ),
+        BATCH_BYTES,
+        batch_lines(1_000_000_000, "1000000"),
+        batch_linger("\"0ms\""),
     ]),
     "{ bytes = \"1MiB\", lines = 1000000, linger = \"0ms\" }",
     "When a batch is closed.",
@@ -140,24 +135,9 @@ const LOCAL_BATCH: &[Key] = &[key(
 const HTTP_BATCH: &[Key] = &[key(
     "batch",
     Shape::Table(&[
-        key(
-            "bytes",
-            Shape::Size,
-            "\"1MiB\"",
-            "It is closed before it would have more.",
-        ),
-        key(
-            "lines",
-            Shape::Count(1, 1_000_000_000),
-            "10000",
-            "And before it would have more of these.",
-        ),
-        key(
-            "linger",
-            Shape::Duration(None),
-            "\"250ms\"",
-            "How long its first line waits.",
-        ),
+        BATCH_BYTES,
+        batch_lines(1_000_000_000, "10000"),
+        batch_linger("\"250ms\""),
     ]),
     "{ bytes = \"1MiB\", lines = 10000, linger = \"250ms\" }",
     "When a batch is closed.",

@@ -112,18 +112,24 @@ fn feedback_config(dir: &Dir, sink: &str) -> PathBuf {
     ))
 }
 
-// Regression. Scenario: an output is renamed by somebody else, to a name that a source's pattern
-// matches, and logweir is started again. Bug: which files were its own was known by their paths and
-// in memory, so the renamed one was read and written to the new output. Fix: the journal remembers
-// outputs by device, inode and first bytes.
-#[test]
-fn a_renamed_output_is_not_read_after_a_restart_either() {
+/// `app.log` and its output `out.log` have one line, and nothing runs any more.
+fn killed_after_a_line() -> (Dir, PathBuf) {
     let dir = Dir::new();
     let config = feedback_config(&dir, "out.log");
     dir.write("app.log", "one\n");
     let agent = Logweir::run(&dir, &config).start();
     wait_end(&dir.path("out.log"), b"one\n");
     agent.kill();
+    (dir, config)
+}
+
+// Regression. Scenario: an output is renamed by somebody else, to a name that a source's pattern
+// matches, and logweir is started again. Bug: which files were its own was known by their paths and
+// in memory, so the renamed one was read and written to the new output. Fix: the journal remembers
+// outputs by device, inode and first bytes.
+#[test]
+fn a_renamed_output_is_not_read_after_a_restart_either() {
+    let (dir, config) = killed_after_a_line();
 
     // While it is stopped, with one write ever made to it.
     fs::rename(dir.path("out.log"), dir.path("first.log")).unwrap();
@@ -163,12 +169,7 @@ fn a_renamed_output_is_not_read_after_a_restart_either() {
 
 #[test]
 fn another_file_with_an_old_outputs_inode_is_read() {
-    let dir = Dir::new();
-    let config = feedback_config(&dir, "out.log");
-    dir.write("app.log", "one\n");
-    let agent = Logweir::run(&dir, &config).start();
-    wait_end(&dir.path("out.log"), b"one\n");
-    agent.kill();
+    let (dir, config) = killed_after_a_line();
 
     // The same inode, and other bytes from its beginning on.
     fs::rename(dir.path("out.log"), dir.path("other.log")).unwrap();
