@@ -27,7 +27,7 @@ pub(super) struct ShowArgs {
 }
 
 const EXAMPLES: &str = "Examples:
-  logweir config                      what /etc/logweir adds up to, defaults included
+  logweir config                      what is in force, defaults included
   logweir config --blame              and which file says so
   logweir config --schema > agent.schema.json
 ";

@@ -144,7 +144,7 @@ async fn ask(url: &str, network: &Network) -> Result<StatusCode, String> {
     let ask = Ask::get(url.clone());
     let response = tokio::time::timeout(PATIENCE, endpoint.send(&url, &ask)).await;
     let response = response.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-    let response = response.map_err(|trouble| format!("cannot be reached: {}", trouble.cause()))?;
+    let response = response.map_err(|trouble| trouble.cause().to_owned())?;
     let status = response.status();
     match status.as_u16() {
         401 | 403 | 407 | 500..=599 => Err(describe_status(status.as_u16(), "")),

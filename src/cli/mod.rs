@@ -27,7 +27,7 @@ const EXAMPLES: &str = "Examples:
   logweir tail app.log | jq -r ._msg            JSON lines in a pipe
   logweir tail https://host/stream wss://host/feed    live streams
   some-command | logweir tail - app.log         standard input, too
-  logweir demo                                  see it work, with nothing to set up
+  logweir demo                                  see it work, nothing to set up
   logweir check -c agent.toml                   is this configuration good?
   logweir run -c agent.toml                     the service
 ";

@@ -1,6 +1,7 @@
 //! Reads what every place in the network has: a URL, and TLS.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use reqwest::Url;
@@ -10,7 +11,7 @@ use super::cx::{Cx, References};
 use super::references::{From, Text};
 use super::table::Table;
 use super::value::Value;
-use crate::http::{Proxy, Tls, Verify};
+use crate::http::{ClientError, Proxy, Tls, Verify};
 
 /// The two schemes of a protocol.
 pub(super) struct Schemes {
@@ -121,8 +122,11 @@ fn verify(value: &Value, cx: &mut Cx) -> Verify {
 /// `tls = { ca, cert, key, verify }`
 pub(super) fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
     let mut table = value.table(cx)?;
-    let path = |table: &mut Table, key, cx: &mut Cx| -> Option<PathBuf> {
-        Some(PathBuf::from(table.take(key)?.filled_text(cx)?.value))
+    let mut places: Vec<(String, Range<usize>)> = Vec::new();
+    let mut path = |table: &mut Table, key, cx: &mut Cx| -> Option<PathBuf> {
+        let value = table.take(key)?;
+        places.push((format!("tls.{key}"), value.span()));
+        Some(PathBuf::from(value.filled_text(cx)?.value))
     };
     let given = (table.has("cert"), table.has("key"));
     let tls = Tls {
@@ -145,7 +149,12 @@ pub(super) fn tls(value: &Value, cx: &mut Cx) -> Option<Tls> {
         && cx.references == References::Resolve
         && let Err(error) = cx.environment.tls(&tls)
     {
-        cx.error(value.span(), error.to_string())
+        let place = match &error {
+            ClientError::Pem { what, .. } => places.iter().find(|(key, _)| key == what),
+            ClientError::Tls(_) | ClientError::Client(_) => None,
+        };
+        let span = place.map_or_else(|| value.span(), |(_, span)| span.clone());
+        cx.error(span, format!("{}: {error}", value.subject))
             .label("is it there, in PEM, and may logweir read it?");
     }
     Some(tls)

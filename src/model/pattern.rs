@@ -8,13 +8,35 @@ use regex::bytes::Regex;
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
+/// What is wrong with an expression, in a few words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(String);
+
+impl Unusable {
+    fn of(error: &regex::Error) -> Self {
+        if let regex::Error::CompiledTooBig(limit) = error {
+            return Self(format!(
+                "it repeats too much: compiled it takes more than {} MiB",
+                limit >> 20
+            ));
+        }
+        // The whole of it shows the expression again, over several lines.
+        let error = error.to_string();
+        let why = error.lines().last().unwrap_or_default();
+        Self(why.strip_prefix("error: ").unwrap_or(why).to_owned())
+    }
+}
+
 impl Pattern {
     /// Compiles an expression.
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub fn new(text: &str) -> Result<Self, regex::Error> {
-        Regex::new(text).map(Self)
+    pub fn new(text: &str) -> Result<Self, Unusable> {
+        Regex::new(text)
+            .map(Self)
+            .map_err(|error| Unusable::of(&error))
     }
 
     /// The expression as it was written.

@@ -153,6 +153,11 @@ fn a_certificate_that_is_not_there_is_shown_at_its_place() {
 
     ended.failed(
         78,
-        &["tls.ca", "ca.pem", "agent.toml:6:7", "may logweir read it?"],
+        &[
+            "sink `web`: tls.ca",
+            "ca.pem",
+            "agent.toml:6:14",
+            "may logweir read it?",
+        ],
     );
 }

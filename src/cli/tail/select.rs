@@ -138,12 +138,7 @@ fn parse_lines(text: &str) -> Result<Start, String> {
 }
 
 fn parse_pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::new(text).map_err(|error| {
-        // The whole of it shows the expression again, over several lines.
-        let error = error.to_string();
-        let why = error.lines().last().unwrap_or_default();
-        why.strip_prefix("error: ").unwrap_or(why).to_owned()
-    })
+    Pattern::new(text).map_err(|why| why.to_string())
 }
 
 fn parse_level(text: &str) -> Result<Level, String> {

@@ -173,12 +173,10 @@ pub(super) fn pattern(value: &Value, cx: &mut Cx) -> Option<Pattern> {
     let text = value.known_text(cx)?.value;
     match Pattern::new(&text) {
         Ok(pattern) => Some(pattern),
-        Err(error) => {
-            // The whole of it shows the expression again, over several lines.
-            let error = error.to_string();
-            let why = error.lines().last().unwrap_or_default();
-            let why = why.strip_prefix("error: ").unwrap_or(why).to_owned();
-            value.fail(cx, "is no regular expression").label(why);
+        Err(why) => {
+            value
+                .fail(cx, "is no regular expression")
+                .label(why.to_string());
             None
         }
     }

@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 
 use super::answer::reason;
 use super::{HttpConfig, Protocol, requester};
-use crate::http::{chain, describe_status};
+use crate::http::describe_status;
 
 /// What is asked, and which statuses are good beside 2xx.
 struct Question {
@@ -100,10 +100,10 @@ pub async fn probe(config: &HttpConfig) -> Result<String, String> {
         request = request.header(ACCEPT, accept);
     }
     let begun = Instant::now();
-    let response = request.send().await.map_err(|error| {
-        let error = error.without_url();
-        format!("cannot be reached: {}", chain(&error))
-    })?;
+    let response = request
+        .send()
+        .await
+        .map_err(|error| requester.cause_of(&error))?;
     let took = begun.elapsed().as_millis();
     let status = response.status().as_u16();
     let known = format!("{method} is answered by");

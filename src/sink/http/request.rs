@@ -91,7 +91,7 @@ impl Requester {
             sent => sent,
         };
         let response = response.map_err(|unsent| match unsent {
-            Unsent::Transport(error) => self.transport_error(error),
+            Unsent::Transport(error) => self.transport_error(&error),
             Unsent::Redirects(cause) => SinkError::Paused { cause },
         })?;
         self.has_connected.store(true, Ordering::Relaxed);
@@ -153,18 +153,25 @@ impl Requester {
         false
     }
 
-    fn transport_error(&self, error: reqwest::Error) -> SinkError {
+    fn transport_error(&self, error: &reqwest::Error) -> SinkError {
+        SinkError::Retryable {
+            cause: self.cause_of(error),
+            after: None,
+        }
+    }
+
+    /// Why a request was not answered, in words; none of them is of its URL.
+    pub(super) fn cause_of(&self, error: &reqwest::Error) -> String {
         let is_connect = error.is_connect();
-        let cause = if error.is_timeout() && is_connect {
+        if error.is_timeout() && is_connect {
             format!("no connection within {:?}", self.connect_timeout)
         } else if error.is_timeout() {
             format!("no answer within {:?}", self.timeout)
         } else if is_connect {
-            unreachable(&self.url, &root_cause(&error))
+            unreachable(&self.url, &root_cause(error))
         } else {
-            format!("no answer: {}", root_cause(&error))
-        };
-        SinkError::Retryable { cause, after: None }
+            format!("no answer: {}", root_cause(error))
+        }
     }
 }
 

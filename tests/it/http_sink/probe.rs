@@ -67,7 +67,7 @@ fn everything_is_reached_and_said_in_one_line_each() {
         ("sink `good`", "ok: .*/in: reached: HEAD is answered by 200"),
         (
             "sink `away`",
-            "bad: .*cannot be reached: .*onnection refused",
+            "bad: .*: cannot connect to 127.0.0.1:.*: Connection refused",
         ),
         ("sink `file`", "ok: .*writable"),
         ("sink `elastic`", "bad: .*GET is answered by HTTP 401"),
