@@ -51,6 +51,17 @@ pub(super) fn run(args: RunArgs) -> Exit {
         return Exit::Config;
     }
     raise_open_files_limit();
+    let service = Service {
+        reopen: Reopen::default(),
+        metrics: Metrics::default(),
+    };
+    let signals = match Signals::new(OnHangup::GoesOn(service.clone())) {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "cannot take signals over");
+            return Exit::Output;
+        }
+    };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -65,7 +76,7 @@ pub(super) fn run(args: RunArgs) -> Exit {
         }
         false => Some(config.agent.state.clone()),
     };
-    let exit = runtime.block_on(serve(config, state));
+    let exit = runtime.block_on(serve(config, state, (service, signals)));
     // A blocking call that hangs (a dead disk, a stalled pipe) must not keep the process.
     runtime.shutdown_background();
     exit
@@ -103,20 +114,11 @@ fn print_instead(sink: &mut SinkConfig) {
     }
 }
 
-async fn serve(config: Config, state: Option<PathBuf>) -> Exit {
-    let reopen = Reopen::default();
-    let metrics = Metrics::default();
-    let service = Service {
-        reopen: reopen.clone(),
-        metrics: metrics.clone(),
-    };
-    let mut signals = match Signals::new(OnHangup::GoesOn(service)) {
-        Ok(signals) => signals,
-        Err(error) => {
-            error!(%error, "cannot take signals over");
-            return Exit::Output;
-        }
-    };
+async fn serve(
+    config: Config,
+    state: Option<PathBuf>,
+    (service, mut signals): (Service, Signals),
+) -> Exit {
     info!(
         version = env!("CARGO_PKG_VERSION"), sources = config.sources.len(),
         sinks = config.sinks.len(), state = %config.agent.state.display(), "started"
@@ -133,8 +135,8 @@ async fn serve(config: Config, state: Option<PathBuf>) -> Exit {
         order: config.agent.order,
         cursor_file: None,
         notes: Notes::log(),
-        reopen,
-        metrics,
+        reopen: service.reopen,
+        metrics: service.metrics,
     };
     let (first, second) = tokio::sync::oneshot::channel();
     let stop = async move {

@@ -48,9 +48,16 @@ pub(super) fn init_log(output: &OutputArgs) {
     }
 }
 
-/// Runs `showing` on a runtime of its own. Blocks.
-pub(super) fn block_on(showing: impl Future<Output = Exit>) -> Exit {
+/// Runs `showing` on a runtime of its own, and hands it the signals. Blocks.
+pub(super) fn block_on<F: Future<Output = Exit>>(showing: impl FnOnce(Signals) -> F) -> Exit {
     raise_open_files_limit();
+    let signals = match Signals::new(OnHangup::Ends) {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(format_args!("error: cannot take signals over: {error}"));
+            return Exit::Output;
+        }
+    };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -58,22 +65,15 @@ pub(super) fn block_on(showing: impl Future<Output = Exit>) -> Exit {
             return Exit::Output;
         }
     };
-    let exit = runtime.block_on(showing);
+    let exit = runtime.block_on(showing(signals));
     // A write into a pipe that nobody reads must not keep the process.
     runtime.shutdown_background();
     exit
 }
 
 /// Runs the plan, and says at the end what was done.
-pub(super) async fn show(plan: Plan, watch: Watch) -> Exit {
+pub(super) async fn show(plan: Plan, watch: Watch, mut signals: Signals) -> Exit {
     let started = Instant::now();
-    let mut signals = match Signals::new(OnHangup::Ends) {
-        Ok(signals) => signals,
-        Err(error) => {
-            say(format_args!("error: cannot take signals over: {error}"));
-            return Exit::Output;
-        }
-    };
     let asked = signals.asked();
     let stopped = Cell::new(None);
     let (first, second) = oneshot::channel();

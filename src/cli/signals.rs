@@ -42,11 +42,18 @@ pub(super) struct Service {
 }
 
 impl Signals {
-    /// Takes the signals over from now on. Needs a runtime.
+    /// Takes the signals over from now on. To be called before a runtime runs: a worker of one
+    /// passes a signal on to who listens at that moment, and between its handler and the listener
+    /// there is one at which nobody does.
     ///
     /// # Errors
     /// The system refuses a handler.
     pub(super) fn new(on_hangup: OnHangup) -> std::io::Result<Self> {
+        // Listening needs a runtime's context; this one never runs.
+        let idle = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?;
+        let _context = idle.enter();
         let (user1, user2) = match &on_hangup {
             OnHangup::Ends => (None, None),
             OnHangup::GoesOn(_) => (
@@ -116,5 +123,33 @@ impl Asked {
     /// True where SIGTERM came first.
     pub(super) fn terminated(&self) -> bool {
         self.0.load(Ordering::Acquire) == Exit::Terminated as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Regression. Scenario: SIGTERM comes while a process starts. Bug: handlers were set up while
+    // the runtime's workers ran, and a worker that saw the signal between handler and listener told
+    // nobody: the process went on until it was killed. Fix: no worker runs yet, and who listens
+    // hears later of what came before.
+    #[test]
+    fn a_signal_that_comes_before_the_runtime_runs_is_heard() {
+        let service = Service {
+            reopen: Reopen::default(),
+            metrics: Metrics::default(),
+        };
+        let mut signals = Signals::new(OnHangup::GoesOn(service)).unwrap();
+        let this = rustix::process::getpid();
+        rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();
+
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(signals.next());
+
+        assert!(signals.asked().terminated());
     }
 }

@@ -41,21 +41,19 @@ pub(super) struct DemoArgs {
 /// Runs until a limit is reached or a signal comes. Blocks.
 pub(super) fn demo(args: &DemoArgs) -> Exit {
     show::init_log(&args.output);
-    show::block_on(async {
-        match Demo::start().await {
-            Ok(demo) => {
-                let plan = args.output.plan(demo.sources.clone());
-                let watch = show::Watch {
-                    quiet: args.output.quiet,
-                    ends_after: args.output.duration,
-                    strict: false,
-                };
-                show::show(plan, watch).await
-            }
-            Err(error) => {
-                say(format_args!("error: cannot start the demo: {error}"));
-                Exit::Output
-            }
+    show::block_on(async |signals| match Demo::start().await {
+        Ok(demo) => {
+            let plan = args.output.plan(demo.sources.clone());
+            let watch = show::Watch {
+                quiet: args.output.quiet,
+                ends_after: args.output.duration,
+                strict: false,
+            };
+            show::show(plan, watch, signals).await
+        }
+        Err(error) => {
+            say(format_args!("error: cannot start the demo: {error}"));
+            Exit::Output
         }
     })
 }

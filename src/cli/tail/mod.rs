@@ -103,7 +103,7 @@ pub(super) fn tail(args: &TailArgs) -> Exit {
                 ends_after,
                 strict: args.more.strict,
             };
-            show::block_on(show::show(*plan, watch))
+            show::block_on(|signals| show::show(*plan, watch, signals))
         }
         Ok(Planned::Printed(text)) => super::print(&text),
         Err(Refused::Usage(errors)) => {
