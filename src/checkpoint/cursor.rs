@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::names;
+
 /// Where one cursor stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "StoredCursor")]
@@ -26,8 +28,11 @@ pub struct CursorRecord {
 /// each has one.
 #[derive(Deserialize)]
 struct StoredCursor {
+    #[serde(deserialize_with = "names::repeated")]
     source: Arc<str>,
+    #[serde(deserialize_with = "names::unique")]
     stream: Arc<str>,
+    #[serde(deserialize_with = "names::repeated")]
     sink: Arc<str>,
     offset: Option<u64>,
     guard: Option<u64>,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use super::cursor::CursorRecord;
 #[cfg(test)]
 pub(super) use super::cursor::{Ahead, Begun, Place};
+use super::names;
 
 /// First line of the file; the number is the version.
 pub(super) const HEADER: &str = "logweir-journal 1\n";
@@ -75,10 +76,13 @@ pub(super) struct Begin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamRecord {
     /// Name of the source.
+    #[serde(deserialize_with = "names::repeated")]
     pub source: Arc<str>,
     /// Random 128-bit id, in hexadecimal.
+    #[serde(deserialize_with = "names::unique")]
     pub id: Arc<str>,
     /// Where it was last seen.
+    #[serde(deserialize_with = "names::unique")]
     pub path: Arc<str>,
     /// Device number.
     pub dev: u64,

@@ -7,6 +7,7 @@
 mod cursor;
 mod journal;
 mod load;
+mod names;
 mod open_error;
 mod output;
 mod replay;
@@ -162,13 +163,27 @@ impl Checkpoints {
 
     /// Where the sinks that know a stream stand: (sink, position).
     pub fn positions(&self, source: &str, stream: &StreamKey) -> Vec<(Arc<str>, Position)> {
+        let mut positions = Vec::new();
+        self.each_position(source, stream, |sink, at| {
+            positions.push((Arc::clone(sink), at));
+        });
+        positions
+    }
+
+    /// Tells where each sink's cursor in a stream stands, without a list of them.
+    pub fn each_position(
+        &self,
+        source: &str,
+        stream: &StreamKey,
+        mut told: impl FnMut(&Arc<str>, Position),
+    ) {
         let Some(store) = &self.0.store else {
-            return Vec::new();
+            return;
         };
         let store = lock(store);
         let known = store.state.stream(source, stream);
         let positions = known.into_iter().flat_map(state::Known::positions);
-        positions.map(|(sink, at)| (Arc::clone(sink), at)).collect()
+        positions.for_each(|(sink, at)| told(sink, at));
     }
 
     /// Remembers streams, and where their cursors start, before their first line is sent. Blocks

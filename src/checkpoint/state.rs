@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use smallvec::SmallVec;
 
 use super::journal::{CursorRecord, Intent, OutputId, Record, StreamRecord};
 use super::stored::{from_record, in_file, to_record};
@@ -35,8 +36,8 @@ pub(super) struct State {
 pub(super) struct Known {
     /// Absent for a stream that is no file.
     pub(super) record: Option<Arc<StreamRecord>>,
-    /// Where each sink's cursor stands; few.
-    cursors: Vec<(Arc<str>, Stand)>,
+    /// Where each sink's cursor stands; few, and most often one.
+    cursors: SmallVec<[(Arc<str>, Stand); 1]>,
 }
 
 /// A position, small where it is a plain one in a file, as nearly all are.

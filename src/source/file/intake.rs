@@ -3,6 +3,7 @@
 //! Of 100,000 known files nearly all are as they were: for those a `stat` is all that is done.
 
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -15,8 +16,8 @@ use super::adopt::{Adopted, Decision, Registry};
 use super::discover::{Match, was_renamed};
 use super::found::Found;
 use super::generation::GenerationId;
+use super::resting::Resting;
 use super::since::Since;
-use super::tail::Place;
 use super::{Inode, Start};
 use crate::checkpoint::StreamRecord;
 use crate::outputs::OwnFiles;
@@ -27,7 +28,7 @@ pub(super) enum Examined {
     /// A known file at whose end every sink stands.
     Asleep {
         record: Arc<StreamRecord>,
-        places: Box<[Place]>,
+        places: Resting,
         len: u64,
         doubtful: bool,
     },
@@ -68,17 +69,31 @@ pub(super) struct Origins {
     pub(super) is_first: bool,
 }
 
+/// A path, and what the system says of what it names.
+pub(super) type Stated = (Match, io::Result<Metadata>);
+
+/// Asks the system about paths. Blocks.
+pub(super) fn stat_all(candidates: Vec<Match>) -> Vec<Stated> {
+    let stated = candidates.into_iter().map(|candidate| {
+        let metadata = candidate.path.metadata();
+        (candidate, metadata)
+    });
+    stated.collect()
+}
+
 /// Looks at paths that nothing is known of in this process. Blocks.
 pub(super) fn examine_all(
     registry: &mut Registry,
     sight: &Sight,
-    candidates: Vec<Match>,
+    candidates: Vec<Stated>,
 ) -> Vec<(Match, Option<PathBuf>, Examined)> {
     let own = sight.own.inodes();
     // Two names of one file that are both new.
     let mut taken = HashSet::new();
-    let examined = candidates.into_iter().map(|candidate| {
-        match examine(registry, sight, &own, &mut taken, &candidate) {
+    let examined = candidates.into_iter().map(|(candidate, metadata)| {
+        let looked =
+            metadata.and_then(|it| examine(registry, sight, (&own, &mut taken), (&candidate, &it)));
+        match looked {
             Ok((inode, examined)) => {
                 let alias = alias_of(&candidate, inode);
                 (candidate, alias, examined)
@@ -92,12 +107,10 @@ pub(super) fn examine_all(
 fn examine(
     registry: &mut Registry,
     sight: &Sight,
-    own: &HashSet<(u64, u64)>,
-    taken: &mut HashSet<Inode>,
-    candidate: &Match,
+    (own, taken): (&HashSet<(u64, u64)>, &mut HashSet<Inode>),
+    (candidate, metadata): (&Match, &Metadata),
 ) -> io::Result<(Inode, Examined)> {
     let path = &*candidate.path;
-    let metadata = path.metadata()?;
     let inode = Inode {
         dev: metadata.dev(),
         ino: metadata.ino(),
@@ -217,7 +230,7 @@ mod tests {
                 is_first,
             },
         };
-        let mut examined = examine_all(&mut registry, &sight, vec![candidate.clone()]);
+        let mut examined = examine_all(&mut registry, &sight, stat_all(vec![candidate.clone()]));
         examined.pop().unwrap().2
     }
 

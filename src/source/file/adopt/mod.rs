@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use foldhash::HashMap as QuickMap;
+use smallvec::SmallVec;
 use tracing::{info, warn};
 
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
-use crate::model::CursorKey;
+use crate::model::{CursorKey, Position};
 use crate::source::file::archive::{Copies, Heads};
 use crate::source::file::found::{Found, SEEN_SLACK_S, key_of, now_s, still_there};
+use crate::source::file::resting::Resting;
 use crate::source::file::rotation::{CopyOf, Living, bases, copy_of, ended_last};
 use crate::source::file::tail::Place;
 use crate::source::file::{Inode, Start, open};
@@ -53,7 +55,7 @@ pub(super) struct Registry {
     sinks: Vec<Arc<str>>,
     pub(super) checkpoints: Checkpoints,
     /// Streams that no file has claimed in this process. Several can have had the same inode.
-    pub(super) by_inode: QuickMap<Inode, Vec<Arc<StreamRecord>>>,
+    pub(super) by_inode: QuickMap<Inode, SmallVec<[Arc<StreamRecord>; 1]>>,
     /// The inodes of those that were last seen at a path; made when it is needed first.
     by_path: Option<HashMap<Arc<str>, Vec<Inode>>>,
     /// When the last of the ended streams was noted; made when it is needed first.
@@ -67,6 +69,10 @@ pub(super) struct Registry {
     pub(super) unwritten: (Vec<StreamRecord>, Vec<CursorRecord>),
     /// See [`VERIFIED_MAX`].
     n_verified: usize,
+    /// Where sinks stand in the file that is looked at: room that is used again, for there may be
+    /// very many of those.
+    known_places: Vec<(Arc<str>, Position)>,
+    places: Vec<Place>,
 }
 
 impl Registry {
@@ -89,9 +95,13 @@ impl Registry {
             heads: None,
             unwritten: Default::default(),
             n_verified: 0,
+            known_places: Vec::new(),
+            places: Vec::new(),
         };
         let oldest = now_s().saturating_sub(forget_after.as_secs());
-        for stream in this.checkpoints.streams(&this.source) {
+        let streams = this.checkpoints.streams(&this.source);
+        this.by_inode.reserve(streams.len());
+        for stream in streams {
             if stream.ended && stream.seen < oldest {
                 if let Err(error) = this.checkpoints.forget(&this.source, &stream.id) {
                     warn!(source = %this.source, %error, "cannot forget a file that is long gone");
@@ -205,19 +215,24 @@ impl Registry {
         path: &Path,
         inode: Inode,
         (len, changed_s): (u64, u64),
-    ) -> Option<(Arc<StreamRecord>, Box<[Place]>, bool)> {
+    ) -> Option<(Arc<StreamRecord>, Resting, bool)> {
         let path = path.to_str()?;
         let same = self.by_inode.get(&inode)?;
         let is_it = |it: &&Arc<StreamRecord>| {
             !it.ended && *it.path == *path && u64::from(it.head_len) <= len
         };
         let record = same.iter().find(is_it)?;
-        let known = self.checkpoints.positions(&self.source, &key_of(record));
-        let place = |sink: &Arc<str>| {
+        let known = &mut self.known_places;
+        known.clear();
+        let told = |sink: &Arc<str>, at| known.push((Arc::clone(sink), at));
+        self.checkpoints
+            .each_position(&self.source, &key_of(record), told);
+        let places = &mut self.places;
+        places.clear();
+        for sink in &self.sinks {
             let (_, at) = known.iter().find(|(known, _)| known == sink)?;
-            Place::from_position(at).filter(|place| place.offset == len)
-        };
-        let places: Box<[Place]> = self.sinks.iter().map(place).collect::<Option<_>>()?;
+            places.push(Place::from_position(at).filter(|place| place.offset == len)?);
+        }
         // What was done right before it was noted may not have been seen.
         let mut doubtful = changed_s + SEEN_SLACK_S >= record.seen;
         if doubtful && self.n_verified < VERIFIED_MAX {
@@ -229,7 +244,7 @@ impl Registry {
             }
             doubtful = false;
         }
-        let asleep = (Arc::clone(record), places, doubtful);
+        let asleep = (Arc::clone(record), Resting::new(places), doubtful);
         self.remove(&asleep.0);
         Some(asleep)
     }

@@ -14,7 +14,9 @@ use crate::source::file::adopt::{Adopted, Decision, Registry};
 use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
-use crate::source::file::intake::{Examined, Origins, Sight, alias_of, examine_all};
+use crate::source::file::intake::{
+    Examined, Origins, Sight, Stated, alias_of, examine_all, stat_all,
+};
 use crate::source::file::resting::Resting;
 use crate::source::file::rotation::{Living, bases};
 use crate::source::file::since::Since;
@@ -33,13 +35,13 @@ impl FileSource {
         &mut self,
         candidates: Vec<Match>,
     ) -> Result<Vec<Match>, SourceError> {
+        self.by_inode.reserve(candidates.len());
+        self.paths.reserve(candidates.len());
+        self.sleepers.reserve(candidates.len());
         let mut candidates = candidates.into_iter();
         let mut known = Vec::new();
-        loop {
-            let batch: Vec<Match> = candidates.by_ref().take(BATCH_FILES).collect();
-            if batch.is_empty() {
-                return Ok(known);
-            }
+        let mut batch = self.stat(&mut candidates).await?;
+        while !batch.is_empty() {
             let sight = Sight {
                 living: std::mem::take(&mut self.by_inode),
                 own: Arc::clone(&self.cx.own_files),
@@ -51,8 +53,12 @@ impl FileSource {
                 let _ = registry.write();
                 Ok((sight.living, examined))
             };
-            let examined = self.with_registry(examine).await;
+            // The system looks at the next ones meanwhile, which is half of the work where all are
+            // as they were.
+            let next = self.stat(&mut candidates);
+            let (next, examined) = tokio::join!(next, self.with_registry(examine));
             let (living, examined) = examined.map_err(SourceError::Io)?;
+            batch = next?;
             self.by_inode = living;
             for (candidate, alias, examined) in examined {
                 match examined {
@@ -60,6 +66,23 @@ impl FileSource {
                     examined => self.take(candidate, alias, examined).await?,
                 }
             }
+        }
+        Ok(known)
+    }
+
+    /// Asks the system about the next files.
+    fn stat(
+        &self,
+        candidates: &mut std::vec::IntoIter<Match>,
+    ) -> impl Future<Output = Result<Vec<Stated>, SourceError>> + use<> {
+        let batch: Vec<Match> = candidates.take(BATCH_FILES).collect();
+        let crew = self.cx.crew.clone();
+        async move {
+            if batch.is_empty() {
+                return Ok(Vec::new());
+            }
+            let stat = crew.io(move || Ok(stat_all(batch)));
+            stat.await.map_err(SourceError::Io)
         }
     }
 
@@ -99,7 +122,7 @@ impl FileSource {
                 let sleeper = Sleeper {
                     record,
                     path: Arc::clone(&path),
-                    places: Resting::new(&places),
+                    places,
                     len,
                     after: None,
                     doubtful,
