@@ -185,6 +185,27 @@ fn the_last_record_of_a_file_is_waited_for_though_it_may_get_further_lines() {
     assert_sorted(&printed, n);
 }
 
+// Scenario: a file is renamed while its last record waits. Bug: the file is read once more then, and
+// nobody waited for it any longer, though the record was still to come. Fix: as long as it stands where
+// it stood, its record is the one that is waited for.
+#[test]
+fn the_last_record_of_a_file_that_is_renamed_meanwhile_is_waited_for_too() {
+    let dir = Dir::new();
+    let n = 400;
+    spread(&dir, 2, n, |n| n / 200);
+    let first: String = (0..199).map(long_line).collect();
+
+    let args = ["-r", "-q", "--order", "1ms", "--multiline", "auto"];
+    let agent = Logweir::tail(&dir, tail(&dir, n, &args)).start();
+    within("what comes before the last record", PATIENCE, || {
+        (agent.printed().len() >= first.len()).then_some(())
+    });
+    std::fs::rename(dir.path("logs/000.log"), dir.path("logs/000.log.1")).expect("renames");
+    let ended = agent.wait();
+
+    assert_sorted(&ended.good(), n);
+}
+
 /// `run` with `order`, to `out.log`; the sink's budget holds a few reads only.
 fn small(dir: &Dir) -> std::path::PathBuf {
     dir.bare_config(

@@ -182,9 +182,11 @@ impl FileSource {
             // what comes after that, for it would never end.
             Some(slot)
                 if behind.room() == Room::Own
-                    && slot.not_before.is_none()
                     && caught_up
-                    && (is_open || slot.again) =>
+                    && match slot.not_before {
+                        None => is_open || slot.again,
+                        Some(_) => is_open && slot.place == pumped.cursor.place,
+                    } =>
             {
                 slot.behind = Some(behind);
             }
