@@ -19,8 +19,9 @@ use super::state::State;
 /// The journal is compacted when it is larger than this and than [`COMPACT_RATIO`] snapshots.
 pub(super) const COMPACT_ABOVE_BYTES: u64 = 1 << 20;
 
-/// How many times the size of its last snapshot a journal may grow to.
-pub(super) const COMPACT_RATIO: u64 = 4;
+/// How many times the size of its last snapshot a journal may grow to: a start reads all of it, and of
+/// 100,000 files a snapshot has 33 MB.
+pub(super) const COMPACT_RATIO: u64 = 2;
 
 /// An open journal and what it adds up to.
 #[derive(Debug)]

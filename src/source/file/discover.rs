@@ -51,6 +51,9 @@ type Times = (SystemTime, (i64, i64));
 /// What `stat` said of a path.
 type Seen = (u64, u64, bool);
 
+/// Inode of a directory entry, and what it is, as far as they are known.
+type Entry = (u64, Option<FileType>);
+
 #[derive(Debug, Default)]
 struct Listing {
     times: Option<Times>,
@@ -58,7 +61,7 @@ struct Listing {
     unsure: bool,
     /// True where it is used by the present expansion.
     used: bool,
-    entries: BTreeMap<OsString, (u64, Option<FileType>)>,
+    entries: BTreeMap<OsString, Entry>,
 }
 
 impl Scanner {
@@ -175,19 +178,18 @@ impl Scanner {
             return;
         };
         match part {
-            Part::Literal(name) => self.descend(dir.join(name), 0, rest, depth, found),
+            Part::Literal(name) => self.descend(dir.join(name), (0, None), rest, depth, found),
             Part::Glob { matcher, dotfiles } => {
-                for (name, ino) in self.names(dir, |name| {
-                    (*dotfiles || !is_dotfile(name)) && matcher.is_match(name)
-                }) {
-                    self.descend(dir.join(name), ino, rest, depth, found);
+                let wanted =
+                    |name: &OsStr| (*dotfiles || !is_dotfile(name)) && matcher.is_match(name);
+                for (path, entry) in self.paths(dir, wanted) {
+                    self.descend(path, entry, rest, depth, found);
                 }
             }
             Part::AnyDepth => {
                 self.walk(dir, rest, depth, found);
                 if depth < DEPTH_MAX {
-                    for (name, _) in self.names(dir, |name| !is_dotfile(name)) {
-                        let path = dir.join(name);
+                    for (path, _) in self.paths(dir, |name| !is_dotfile(name)) {
                         // Links to directories are not followed: they can form a circle.
                         if path.symlink_metadata().is_ok_and(|it| it.is_dir()) {
                             self.walk(&path, parts, depth + 1, found);
@@ -202,7 +204,7 @@ impl Scanner {
     fn descend(
         &mut self,
         path: PathBuf,
-        ino: u64,
+        (ino, kind): Entry,
         rest: &[Part],
         depth: usize,
         found: &mut Vec<Match>,
@@ -210,12 +212,6 @@ impl Scanner {
         if !rest.is_empty() {
             return self.walk(&path, rest, depth, found);
         }
-        let kind = path.parent().zip(path.file_name()).and_then(|(dir, name)| {
-            self.dirs
-                .get(dir)
-                .and_then(|listing| listing.entries.get(name))
-                .and_then(|e| e.1)
-        });
         let is_file = match kind {
             Some(kind) if kind.is_file() => true,
             Some(kind) if kind.is_dir() => false,
@@ -229,8 +225,8 @@ impl Scanner {
         }
     }
 
-    /// Names in a directory that pass `wanted`, with their inodes; listed again where it changed.
-    fn names(&mut self, dir: &Path, wanted: impl Fn(&OsStr) -> bool) -> Vec<(OsString, u64)> {
+    /// Paths in a directory whose names pass `wanted`; listed again where it changed.
+    fn paths(&mut self, dir: &Path, wanted: impl Fn(&OsStr) -> bool) -> Vec<(PathBuf, Entry)> {
         let listing = self.dirs.entry(dir.to_owned()).or_default();
         if !listing.used {
             listing.used = true;
@@ -242,8 +238,8 @@ impl Scanner {
                 listing.entries = list(dir).unwrap_or_default();
             }
         }
-        let names = listing.entries.iter().filter(|(name, _)| wanted(name));
-        names.map(|(name, (ino, _))| (name.clone(), *ino)).collect()
+        let entries = listing.entries.iter().filter(|(name, _)| wanted(name));
+        entries.map(|(name, it)| (dir.join(name), *it)).collect()
     }
 }
 
@@ -298,7 +294,7 @@ fn stat(path: &Path) -> Option<Seen> {
         .map(|it| (it.dev(), it.ino(), it.is_dir()))
 }
 
-fn list(dir: &Path) -> io::Result<BTreeMap<OsString, (u64, Option<FileType>)>> {
+fn list(dir: &Path) -> io::Result<BTreeMap<OsString, Entry>> {
     let entries = std::fs::read_dir(dir)?;
     let entries = entries.filter_map(Result::ok);
     Ok(entries
