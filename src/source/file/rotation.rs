@@ -228,7 +228,7 @@ fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
                 seen.path = sibling;
                 continue;
             }
-            let Ok(Some(one)) = Found::look(&sibling) else {
+            let Some(one) = Found::look(&sibling).ok().flatten().and_then(finished) else {
                 continue;
             };
             if found.iter().all(|it| it.inode != one.inode) && !skip(one.inode.ino) {
@@ -240,6 +240,22 @@ fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
         }
     }
     found
+}
+
+/// A file as it is, but not a compressed one that is being made: it has a time of its own until the
+/// packer gives it that of the file it is made of, which is removed after that. As long as both are
+/// there, that one stands for it. Blocks.
+fn finished(mut found: Found) -> Option<Found> {
+    if found.packing.is_none() || !is_compressed(&found.path) {
+        return Some(found);
+    }
+    let packed = found.path.with_extension("");
+    let modified = packed.metadata().and_then(|it| it.modified()).ok();
+    // The packer may have ended since it was opened.
+    found.modified = found.file.metadata().and_then(|it| it.modified()).ok()?;
+    modified
+        .is_none_or(|it| it == found.modified)
+        .then_some(found)
 }
 
 /// Sorts files by age, oldest first. Of two that are equally old to the clock, the one with the

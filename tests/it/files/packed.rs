@@ -119,6 +119,9 @@ fn compressed_copies_of_a_truncated_file_are_read_oldest_first() {
 }
 
 // What was rotated before the first sight of a path is nobody's: not even when it is compressed later.
+// Regression: a packer gives what it made the time of its original when it is done. Looked at before
+// that (2 of 80 runs beside others) it counted as a file that had come unseen. As long as the original
+// is there, that one stands for it now.
 #[test]
 fn what_was_compressed_before_the_first_sight_is_not_read() {
     let scene = Scene::new("app.log", "");
