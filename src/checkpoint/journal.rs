@@ -12,6 +12,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,10 @@ pub struct StreamRecord {
     pub dev: u64,
     /// Inode number.
     pub ino: u64,
+    /// When the inode was made, in nanoseconds since 1970; `None` where the file system does not
+    /// tell. Inodes are used again, and many files begin alike: this tells two of them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<NonZeroU64>,
     /// How many of the first bytes the fingerprint covers.
     pub head_len: u32,
     /// XXH3-64 of those bytes.
@@ -306,6 +311,7 @@ mod tests {
                 path: "/var/log/a \"b\"\n.log".into(),
                 dev: 1,
                 ino: u64::MAX,
+                born: NonZeroU64::new(u64::MAX),
                 head_len: 1024,
                 head_hash: u64::MAX,
                 len: 5000,

@@ -18,7 +18,7 @@ use super::ending::may_grow_for;
 use super::found::{Found, SEEN_SLACK_S, key_of};
 use super::identity::{HEAD_BYTES, Head};
 use super::packed::{Ending, Step, Unpacker};
-use super::pump::lock;
+use super::pump::{locate, lock};
 use super::rotation::{Living, bases, is_compressed};
 use super::tail::Place;
 use super::{Inode, Start};
@@ -128,7 +128,14 @@ impl Registry {
             // Its beginning is not there yet.
             return Ok(Decision::Later);
         }
-        for other in living.iter().filter(|it| found.head.continues(&it.record)) {
+        for other in living {
+            if !found.head.continues(&other.record) {
+                if begins_as_now(&found, other)? == Some(true) {
+                    // It was written anew, and is read as what it is now in a moment.
+                    return Ok(Decision::Later);
+                }
+                continue;
+            }
             let read = other.progress.iter().map(|it| *lock(it)).collect();
             match holds(&found, read)? {
                 Holds::Yes => return Ok(self.copy(&found)),
@@ -151,6 +158,13 @@ impl Registry {
         }
         for record in unread.into_iter().filter(|it| !it.ended) {
             if !self.is_unclaimed(record) {
+                let other = living.iter().find(|it| it.record.id == record.id);
+                if let Some(other) = other
+                    && begins_as_now(&found, other)? == Some(false)
+                {
+                    // What that held before it was truncated is nowhere else.
+                    continue;
+                }
                 if record.head_len == 0 && self.has_its_file(record)? {
                     // It was empty and is where it was: this is not made of it.
                     continue;
@@ -325,6 +339,19 @@ fn holds(found: &Found, mut places: Vec<Place>) -> io::Result<Holds> {
     Ok(Holds::Yes)
 }
 
+/// Whether a compressed file begins as a file does now that is read, which can have grown or been
+/// written anew since it was noted, and can be renamed or gone; `None` where that cannot be looked at.
+fn begins_as_now(found: &Found, other: &Living) -> io::Result<Option<bool>> {
+    let original = other.file.clone();
+    let original = original.map_or_else(|| locate(&other.location), |it| Ok(Some(it)))?;
+    let Some(original) = original else {
+        return Ok(None);
+    };
+    let head = Head::read(&original)?;
+    let alike = head.starts_with(&found.head) || found.head.starts_with(&head);
+    Ok(Some(head.len() > 0 && alike))
+}
+
 /// A path, and those that rotation may have made it from.
 fn family(path: &Path) -> Vec<PathBuf> {
     let mut family = bases(path);
@@ -342,6 +369,7 @@ fn is_ended_and_unchanged(record: &StreamRecord, found: &Found) -> bool {
     let modified_s = modified.map_or(0, |it| it.as_secs());
     record.ended
         && Inode::of_record(record) == found.inode
+        && !found.is_reborn(record)
         && modified_s + SEEN_SLACK_S < record.seen
         && found.head.continues(record)
 }

@@ -1,7 +1,8 @@
 //! A file as it was found at a path: opened, and looked at.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) file: Arc<File>,
     pub(super) inode: Inode,
+    /// See [`born_of`].
+    pub(super) born: Option<NonZeroU64>,
     pub(super) len: u64,
     /// When it was last written to.
     pub(super) modified: SystemTime,
@@ -63,6 +66,7 @@ impl Found {
             path,
             file,
             inode,
+            born: born_of(&metadata),
             len: metadata.len(),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             head,
@@ -74,6 +78,17 @@ impl Found {
     pub(super) fn is_at(&self, path: &Path) -> bool {
         path.metadata()
             .is_ok_and(|it| Inode::of_metadata(&it) == self.inode)
+    }
+
+    /// True where its inode was made after that of a known file, which it may look like: that one was
+    /// deleted. A file that a backup brought back is told by its time, which is older than its inode:
+    /// it goes on where its content is that of the known one.
+    pub(super) fn is_reborn(&self, known: &StreamRecord) -> bool {
+        let (Some(born), Some(known_born)) = (self.born, known.born) else {
+            return false;
+        };
+        let is_brought_back = self.modified < UNIX_EPOCH + Duration::from_nanos(born.get());
+        born != known_born && (known.head_len == 0 || !is_brought_back)
     }
 
     /// True where this process writes the file itself. Blocks.
@@ -93,6 +108,13 @@ pub(super) fn still_there(known: &StreamRecord) -> bool {
 /// older than its stream, or known itself.
 pub(super) fn noted_at(record: &StreamRecord) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(record.seen.saturating_sub(SEEN_SLACK_S))
+}
+
+/// When a file's inode was made, in nanoseconds since 1970; `None` where the file system does not
+/// tell.
+pub(super) fn born_of(metadata: &Metadata) -> Option<NonZeroU64> {
+    let born = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    NonZeroU64::new(u64::try_from(born.as_nanos()).ok()?)
 }
 
 /// The stream that a record speaks of.

@@ -123,20 +123,16 @@ fn examine(
         return Ok((inode, Examined::Own));
     }
     let is_living = sight.living.contains_key(&inode) || taken.contains(&inode);
-    if !is_living {
-        let changed_s = u64::try_from(metadata.ctime()).unwrap_or(0);
-        let state = (metadata.len(), changed_s);
-        if let Some((record, places, doubtful)) = registry.asleep(path, inode, state) {
-            taken.insert(inode);
-            let len = metadata.len();
-            let asleep = Examined::Asleep {
-                record,
-                places,
-                len,
-                doubtful,
-            };
-            return Ok((inode, asleep));
-        }
+    if !is_living && let Some((record, places, doubtful)) = registry.asleep(path, inode, metadata) {
+        taken.insert(inode);
+        let len = metadata.len();
+        let asleep = Examined::Asleep {
+            record,
+            places,
+            len,
+            doubtful,
+        };
+        return Ok((inode, asleep));
     }
     if !is_living && registry.is_copy(inode, (metadata.len(), metadata.modified()?)) {
         let examined = Examined::Taken {

@@ -258,10 +258,45 @@ fn finished(mut found: Found) -> Option<Found> {
         .then_some(found)
 }
 
-/// Sorts files by age, oldest first. Of two that are equally old to the clock, the one with the
-/// higher rotation number is the older one.
-pub(super) fn age_key(found: &Found) -> (Option<SystemTime>, Reverse<Option<u64>>) {
-    (came(found), Reverse(rotation_number(&found.path)))
+/// How old a file is: see [`age_key`].
+pub(super) type Age = (
+    Option<SystemTime>,
+    Reverse<Option<u64>>,
+    SystemTime,
+    PathBuf,
+);
+
+/// Sorts files by age, oldest first. Clocks of file systems tick every few milliseconds, within which
+/// a busy writer fills several files: of those that came at the same tick, the one with the higher
+/// rotation number is the older one, else that which was written to last before, else that with the
+/// first name, in which there is a date.
+pub(super) fn age_key(found: &Found) -> Age {
+    let number = rotation_number(&found.path);
+    let path = found.path.clone();
+    (came(found), Reverse(number), found.modified, path)
+}
+
+/// Gives files the names that they have now, all of one moment: numbers that were seen one after the
+/// other, while names moved, do not tell which is older. Blocks.
+pub(super) fn name_anew(files: &mut [&mut Found]) {
+    if files.len() < 2 {
+        return;
+    }
+    let dirs = files
+        .iter()
+        .filter_map(|it| it.path.parent().map(Path::to_owned));
+    let dirs: HashSet<PathBuf> = dirs.collect();
+    let by_ino = files.iter().enumerate().map(|(n, it)| (it.inode.ino, n));
+    let by_ino: HashMap<u64, usize> = by_ino.collect();
+    for dir in dirs {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if let Some(found) = by_ino.get(&entry.ino()).map(|n| &mut files[*n])
+                && found.path.parent() == Some(&dir)
+            {
+                found.path = entry.path();
+            }
+        }
+    }
 }
 
 /// When a file came. One that rotation compressed is younger than its content, but has the time at

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 use crate::support::{Plan, Rotation};
 
@@ -118,4 +119,98 @@ fn files_that_stay_empty_are_passed_over() {
     scene.dir.append("17.log", "seventeen\n");
 
     scene.run("seven\nseventeen\n");
+}
+
+/// Deletes a log and makes it anew with `text`, and with the inode that it had. False where the file
+/// system does not give that out again.
+fn make_anew(scene: &Scene, text: &str) -> bool {
+    /// ext4 gives it to the next file.
+    const TRIES_MAX: usize = 200;
+    let path = scene.dir.path("app.log");
+    let ino = |path: &Path| fs::metadata(path).unwrap().ino();
+    let known = ino(&path);
+    fs::remove_file(&path).unwrap();
+    let mut others = Vec::new();
+    for n in 0..TRIES_MAX {
+        let other = scene.dir.path(&format!("other.{n}"));
+        fs::write(&other, text).unwrap();
+        if ino(&other) == known {
+            fs::rename(&other, &path).unwrap();
+            others.iter().for_each(|it| fs::remove_file(it).unwrap());
+            return true;
+        }
+        others.push(other);
+    }
+    eprintln!("NOT TRIED: this file system does not use the inode of a deleted file again");
+    false
+}
+
+// Regression. Scenario: a log is deleted and made anew while logweir is stopped, gets the same inode,
+// and begins with the same lines, as a program without times in its lines does. Bug: it was taken for
+// the old one, and those lines were not read. Fix: when an inode was made is a part of the identity.
+#[test]
+fn a_file_that_is_made_anew_with_the_same_inode_and_lines_is_read() {
+    for more in ["", "three\n"] {
+        let scene = Scene::new("app.log", "");
+        scene.dir.write("app.log", "one\ntwo\n");
+        scene.run("one\ntwo\n");
+
+        if !make_anew(&scene, &format!("one\ntwo\n{more}")) {
+            return;
+        }
+
+        let whole = format!("one\ntwo\none\ntwo\n{more}");
+        scene.run(&whole);
+        scene.dir.append("app.log", "four\n");
+        scene.run(&format!("{whole}four\n"));
+    }
+}
+
+// What a backup brings back has its old time, and is no other log.
+#[test]
+fn a_file_that_a_backup_brings_back_goes_on() {
+    let scene = Scene::new("app.log", "");
+    scene.dir.write("app.log", "one\ntwo\n");
+    scene.run("one\ntwo\n");
+
+    let path = scene.dir.path("app.log");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    if !make_anew(&scene, "one\ntwo\n") {
+        return;
+    }
+    let log = fs::File::options().append(true).open(&path).unwrap();
+    log.set_modified(modified).unwrap();
+    let agent = scene.start();
+    agent.wait_said(&["started"]);
+    agent.wait_idle();
+    scene.dir.append("app.log", "three\n");
+
+    scene.expect(&agent, "one\ntwo\nthree\n");
+    agent.kill();
+    scene.dir.append("app.log", "four\n");
+    scene.run("one\ntwo\nthree\nfour\n");
+}
+
+// A journal of a version that did not note when inodes were made.
+#[test]
+fn what_is_known_without_its_birth_goes_on() {
+    let scene = Scene::new("app.log", "");
+    scene.dir.write("app.log", "one\ntwo\n");
+    scene.run("one\ntwo\n");
+
+    let journal = scene.dir.path("state/journal");
+    let text = String::from_utf8(fs::read(&journal).unwrap()).unwrap();
+    assert!(text.contains("\"born\":"), "{text}");
+    let old = text.lines().map(|line| {
+        let Some((before, rest)) = line.split_once("\"born\":") else {
+            return format!("{line}\n");
+        };
+        let json = format!("{}{}", &before[9..], rest.split_once(',').unwrap().1);
+        format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()))
+    });
+    fs::write(&journal, old.collect::<String>()).unwrap();
+    scene.dir.append("app.log", "three\n");
+
+    scene.run("one\ntwo\nthree\n");
+    scene.run("one\ntwo\nthree\n");
 }

@@ -4,7 +4,9 @@
 mod moved;
 
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +18,7 @@ use tracing::{info, warn};
 use crate::checkpoint::{Checkpoints, CursorRecord, StreamRecord, to_record};
 use crate::model::{CursorKey, Position};
 use crate::source::file::archive::{Copies, Heads};
-use crate::source::file::found::{Found, SEEN_SLACK_S, key_of, now_s, still_there};
+use crate::source::file::found::{Found, SEEN_SLACK_S, born_of, key_of, now_s, still_there};
 use crate::source::file::resting::Resting;
 use crate::source::file::rotation::{CopyOf, Living, bases, copy_of, ended_last};
 use crate::source::file::tail::Place;
@@ -214,12 +216,15 @@ impl Registry {
         &mut self,
         path: &Path,
         inode: Inode,
-        (len, changed_s): (u64, u64),
+        metadata: &Metadata,
     ) -> Option<(Arc<StreamRecord>, Resting, bool)> {
         let path = path.to_str()?;
         let same = self.by_inode.get(&inode)?;
+        let (len, born) = (metadata.len(), born_of(metadata));
         let is_it = |it: &&Arc<StreamRecord>| {
-            !it.ended && *it.path == *path && u64::from(it.head_len) <= len
+            let is_reborn = born.is_some() && it.born.is_some() && born != it.born;
+            let is_open = !it.ended && !is_reborn;
+            is_open && *it.path == *path && u64::from(it.head_len) <= len
         };
         let record = same.iter().find(is_it)?;
         let known = &mut self.known_places;
@@ -234,6 +239,7 @@ impl Registry {
             places.push(Place::from_position(at).filter(|place| place.offset == len)?);
         }
         // What was done right before it was noted may not have been seen.
+        let changed_s = u64::try_from(metadata.ctime()).unwrap_or(0);
         let mut doubtful = changed_s + SEEN_SLACK_S >= record.seen;
         if doubtful && self.n_verified < VERIFIED_MAX {
             self.n_verified += 1;
@@ -302,6 +308,7 @@ impl Registry {
             path: found.path.to_string_lossy().into(),
             dev: found.inode.dev,
             ino: found.inode.ino,
+            born: found.born,
             head_len: found.head.len(),
             head_hash: found.head.hash(),
             len: found.content_len(),
@@ -380,9 +387,11 @@ impl Registry {
         Ok(None)
     }
 
-    /// True where the file begins as the stream did and still holds what was read of it.
+    /// True where the file begins as the stream did and still holds what was read of it, and where
+    /// its inode was not made anew since.
     pub(super) fn is_continued(&self, known: &StreamRecord, found: &Found) -> io::Result<bool> {
-        if !found.head.continues(known) {
+        let is_reborn = found.inode == Inode::of_record(known) && found.is_reborn(known);
+        if is_reborn || !found.head.continues(known) {
             return Ok(false);
         }
         for place in self.resume_places(known) {

@@ -17,7 +17,8 @@ use crate::source::file::folders::Folders;
 use crate::source::file::found::{Found, UNKNOWN_LEN, noted_at, now_s, still_there};
 use crate::source::file::generation::GenerationId;
 use crate::source::file::rotation::{
-    CopyOf, Living, age_key, bases, copy_of, find_copy, find_missed, find_rewritten, named_path,
+    CopyOf, Living, age_key, bases, copy_of, find_copy, find_missed, find_rewritten, name_anew,
+    named_path,
 };
 use crate::source::file::{Inode, Start};
 
@@ -81,18 +82,22 @@ impl Registry {
         for trace in &mut traces {
             self.follow_up(trace, &mut taken, &mut folders)?;
         }
+        let adopted = traces.iter_mut().flat_map(|it| &mut it.adopted);
+        name_anew(&mut adopted.map(|it| &mut it.found).collect::<Vec<_>>());
         let mut adopted = Vec::new();
         for trace in traces {
             // What was written to a file after it was copied is younger than the copy.
             let mut least = None;
             for (n, it) in trace.adopted.into_iter().enumerate() {
-                let (born, number) = age_key(&it.found);
-                let born = if n == 1 { born.max(least) } else { born };
-                least = born;
-                adopted.push(((born, number), (trace.was_at.clone(), it)));
+                let mut age = age_key(&it.found);
+                if n == 1 {
+                    age.0 = age.0.max(least);
+                }
+                least = age.0;
+                adopted.push((age, (trace.was_at.clone(), it)));
             }
         }
-        adopted.sort_by_key(|(age, _)| *age);
+        adopted.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(adopted.into_iter().map(|(_, it)| it).collect())
     }
 
@@ -236,7 +241,7 @@ impl Registry {
             source = %self.source, path = %found.path.display(), dev = found.inode.dev,
             ino = found.inode.ino, len = found.len, head_len = found.head.len(),
             head_hash = found.head.hash(), known_path = &*known.path, known_dev = known.dev,
-            known_ino = known.ino, known_len = known.len, known_head_len = known.head_len,
+            known_ino = known.ino, born = found.born, known_born = known.born, known_len = known.len, known_head_len = known.head_len,
             known_head_hash = known.head_hash,
             known_offset = self.resume_places(known).iter().map(|it| it.offset).min(),
             copy = copy.map(|it| it.path.display().to_string()),

@@ -205,6 +205,7 @@ impl FileSource {
                 self.note_empty(&path, anew);
                 self.name(Arc::clone(&path), anew, entry_ino, None);
             } else {
+                self.note_as_moved([anew]);
                 self.replaced(anew, Instant::now());
             }
         }
@@ -261,6 +262,7 @@ impl FileSource {
         record.path = copy.path.to_string_lossy().into();
         record.dev = copy.inode.dev;
         record.ino = copy.inode.ino;
+        record.born = copy.born;
         generation.path = copy.path.as_path().into();
         // At once: a copy that nobody knows after a kill would be read again.
         let noted = vec![StreamRecord::clone(&generation.record)];

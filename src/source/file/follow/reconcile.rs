@@ -144,8 +144,12 @@ impl FileSource {
         };
         let others = matches.iter().filter_map(|it| other(&it));
         let moved: Vec<GenerationId> = others.map(|it| it.generation).collect();
-        self.moved
-            .extend(moved.into_iter().chain(before.values().copied()));
+        self.note_as_moved(moved.into_iter().chain(before.values().copied()));
+    }
+
+    /// Copies may be made of these, which have no path any more.
+    pub(super) fn note_as_moved(&mut self, ids: impl IntoIterator<Item = GenerationId>) {
+        self.moved.extend(ids);
         let excess = self.moved.len().saturating_sub(MOVED_MAX);
         self.moved.drain(..excess);
     }

@@ -5,6 +5,8 @@
 //! keeps every rotated file, so that nothing is ever unreadable; where a step would destroy lines
 //! that were not read (a truncation without a copy) it waits for them first.
 
+mod histories;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -385,51 +387,10 @@ fn history(pattern: &str, steps: &[Step]) -> Result<(), String> {
     }
 }
 
-/// Histories in which lines were lost or doubled once, each when something happened between two
-/// looks: a file was truncated and written anew, then renamed or copied; it came and went; a copy was
-/// seen while it was empty, or after the original had grown past it, or was compressed; the process was
-/// killed.
+// Regression: see each of them.
 #[test]
 fn histories_that_went_wrong_once_deliver_each_line() {
-    use Step::{Catch, Compress, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
-    let (create, none) = (Rename { create: true }, Rename { create: false });
-    let absent = none.clone();
-    let histories: Vec<Vec<Step>> = vec![
-        vec![Truncate(1), Kill(vec![none.clone()])],
-        vec![Truncate(1), CopyTruncate],
-        vec![MoveOver(1), Kill(vec![none.clone()])],
-        vec![MoveOver(1), Kill(vec![create.clone()])],
-        vec![none.clone(), Write(1), none.clone()],
-        vec![Kill(vec![CopyTruncate, Write(29), create, Write(20)])],
-        vec![Truncate(14), MoveOver(3), CopyTruncate],
-        vec![Kill(vec![Write(3), CopyTruncate]), Truncate(1)],
-        vec![
-            none,
-            Write(21),
-            CopyTruncate,
-            Pass(2),
-            CopyTruncate,
-            Write(40),
-            CopyTruncate,
-            Catch,
-        ],
-        vec![CopyTruncate, Write(4)],
-        vec![
-            Step::Delete,
-            Pass(6),
-            Kill(vec![Write(24)]),
-            Pass(2),
-            absent,
-        ],
-        // What was compressed waited for a file that stayed empty.
-        vec![
-            Write(26),
-            MoveOver(15),
-            Pass(6),
-            Kill(vec![CopyTruncate, Compress, CopyTruncate]),
-            Kill(vec![]),
-        ],
-    ];
+    let histories = [histories::that_went_wrong(), histories::with_compression()].concat();
     for (n, steps) in histories.iter().enumerate() {
         for pattern in ["app.log", "app.log*"] {
             (0..REPEATED).for_each(|_| {

@@ -1,0 +1,99 @@
+//! Histories that the model found, as short as it could make them.
+
+use super::Step;
+
+/// Histories in which lines were lost or doubled once, each when something happened between two
+/// looks: a file was truncated and written anew, then renamed or copied; it came and went; a copy was
+/// seen while it was empty, or after the original had grown past it; the process was killed.
+pub(super) fn that_went_wrong() -> Vec<Vec<Step>> {
+    use Step::{Catch, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
+    let (create, none) = (Rename { create: true }, Rename { create: false });
+    let absent = none.clone();
+    vec![
+        vec![Truncate(1), Kill(vec![none.clone()])],
+        vec![Truncate(1), CopyTruncate],
+        vec![MoveOver(1), Kill(vec![none.clone()])],
+        vec![MoveOver(1), Kill(vec![create.clone()])],
+        vec![none.clone(), Write(1), none.clone()],
+        vec![Kill(vec![CopyTruncate, Write(29), create, Write(20)])],
+        vec![Truncate(14), MoveOver(3), CopyTruncate],
+        vec![Kill(vec![Write(3), CopyTruncate]), Truncate(1)],
+        vec![
+            none,
+            Write(21),
+            CopyTruncate,
+            Pass(2),
+            CopyTruncate,
+            Write(40),
+            CopyTruncate,
+            Catch,
+        ],
+        vec![CopyTruncate, Write(4)],
+        vec![
+            Step::Delete,
+            Pass(6),
+            Kill(vec![Write(24)]),
+            Pass(2),
+            absent,
+        ],
+    ]
+}
+
+/// The same with copies that were compressed before they were seen.
+pub(super) fn with_compression() -> Vec<Vec<Step>> {
+    use Step::{Compress, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
+    let (renamed, absent) = (Rename { create: true }, Rename { create: false });
+    vec![
+        // What was compressed waited for a file that stayed empty.
+        vec![
+            Write(26),
+            MoveOver(15),
+            Pass(6),
+            Kill(vec![CopyTruncate, Compress, CopyTruncate]),
+            Kill(vec![]),
+        ],
+        // What was compressed unseen waited for half a minute for files that were renamed or deleted
+        // while they were empty.
+        vec![
+            CopyTruncate,
+            absent.clone(),
+            Truncate(38),
+            CopyTruncate,
+            Compress,
+            Pass(5),
+            CopyTruncate,
+            absent.clone(),
+            Compress,
+        ],
+        vec![
+            CopyTruncate,
+            MoveOver(9),
+            CopyTruncate,
+            Compress,
+            Pass(16),
+            Write(14),
+            Step::Delete,
+        ],
+        vec![
+            CopyTruncate,
+            absent.clone(),
+            Compress,
+            Write(1),
+            absent.clone(),
+            Compress,
+        ],
+        // The compressed copy of one file had the inode of another one, which had been empty when it
+        // was seen: it was read for both of them, and what the other one had held never.
+        vec![
+            absent.clone(),
+            Write(24),
+            renamed.clone(),
+            Pass(4),
+            Truncate(29),
+            renamed,
+            Kill(vec![Compress]),
+            Compress,
+            Write(1),
+        ],
+    ]
+}
