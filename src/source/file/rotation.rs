@@ -228,7 +228,7 @@ fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
                 seen.path = sibling;
                 continue;
             }
-            let Some(one) = Found::look(&sibling).ok().flatten().and_then(finished) else {
+            let Some(one) = Found::look(&sibling).ok().flatten().and_then(timed) else {
                 continue;
             };
             if found.iter().all(|it| it.inode != one.inode) && !skip(one.inode.ino) {
@@ -242,20 +242,19 @@ fn siblings(path: &Path, skip: impl Fn(u64) -> bool) -> Vec<Found> {
     found
 }
 
-/// A file as it is, but not a compressed one that is being made: it has a time of its own until the
-/// packer gives it that of the file it is made of, which is removed after that. As long as both are
-/// there, that one stands for it. Blocks.
-fn finished(mut found: Found) -> Option<Found> {
+/// Gives a compressed file that is being made the time that its packer gives it when it is done, and
+/// before it removes the original: that of the original. Until then it has a later one. Blocks.
+fn timed(mut found: Found) -> Option<Found> {
     if found.packing.is_none() || !is_compressed(&found.path) {
         return Some(found);
     }
-    let packed = found.path.with_extension("");
-    let modified = packed.metadata().and_then(|it| it.modified()).ok();
-    // The packer may have ended since it was opened.
-    found.modified = found.file.metadata().and_then(|it| it.modified()).ok()?;
-    modified
-        .is_none_or(|it| it == found.modified)
-        .then_some(found)
+    let original = found.path.with_extension("").metadata();
+    let original = original.and_then(|it| it.modified()).ok();
+    // Looked at after the original: where that was gone, this is its last time; and where it is a
+    // later generation, because names have moved on, it is the earlier one.
+    let own = found.file.metadata().and_then(|it| it.modified()).ok()?;
+    found.modified = original.map_or(own, |it| it.min(own));
+    Some(found)
 }
 
 /// How old a file is: see [`age_key`].

@@ -121,7 +121,9 @@ fn compressed_copies_of_a_truncated_file_are_read_oldest_first() {
 // What was rotated before the first sight of a path is nobody's: not even when it is compressed later.
 // Regression: a packer gives what it made the time of its original when it is done. Looked at before
 // that (2 of 80 runs beside others) it counted as a file that had come unseen. As long as the original
-// is there, that one stands for it now.
+// is there, the time of that one counts now. (Leaving the other one out meanwhile lost the order of
+// lines, and had some twice: it may be done, and the original gone, before the directory is listed
+// again.)
 #[test]
 fn what_was_compressed_before_the_first_sight_is_not_read() {
     let scene = Scene::new("app.log", "");
