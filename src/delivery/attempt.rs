@@ -12,6 +12,7 @@ use super::error::{Failure, Items, SinkError};
 use super::job::Job;
 use crate::backoff::Backoff;
 use crate::blocking::{Crew, Failed};
+use crate::model::LineSet;
 use crate::telemetry::SinkCounters;
 
 /// What every job of one sink shares.
@@ -86,7 +87,9 @@ pub(super) fn encode<S: Sink>(
 #[derive(Debug)]
 pub(super) struct GivenUp {
     pub(super) failure: Failure,
-    _job: Job,
+    pub(super) job: Job,
+    /// So many lines of its batch, from the front, are the sink's.
+    pub(super) owned: u64,
 }
 
 /// Delivers a job whose payload is encoded; returns it once every line is settled.
@@ -103,10 +106,23 @@ pub(super) async fn settle<S: Sink>(
             Ok(()) => {
                 shared.count_cut(shared.sink.n_cut(payload));
             }
-            Err(error) => match shared.failed(part, error).await {
-                Ok(left) => waiting.extend(left),
-                Err(failure) => return Err(GivenUp { failure, _job: job }),
-            },
+            Err(error) => {
+                let owned = match &error {
+                    // Of a part it is not known what became of the lines before it.
+                    SinkError::Ended { owned } if part.part.which == LineSet::All => *owned,
+                    _ => 0,
+                };
+                match shared.failed(part, error).await {
+                    Ok(left) => waiting.extend(left),
+                    Err(failure) => {
+                        return Err(GivenUp {
+                            failure,
+                            job,
+                            owned,
+                        });
+                    }
+                }
+            }
         }
         let Some(next) = waiting.pop() else {
             return Ok(job);
@@ -145,7 +161,7 @@ impl<S: Sink> Shared<S> {
                 self.set_aside(job, vec![all(status, cause)], lines).await?;
             }
             SinkError::Items(items) => return self.items_failed(job, *items).await,
-            SinkError::Ended => return Err(Failure::Ended),
+            SinkError::Ended { .. } => return Err(Failure::Ended),
             SinkError::Fatal { cause } => return Err(Failure::Fatal(cause)),
             SinkError::Retryable { cause, .. } | SinkError::Paused { cause } => {
                 return Err(Failure::GaveUp(cause));

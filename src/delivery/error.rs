@@ -64,7 +64,10 @@ pub enum SinkError {
     },
     /// Nobody wants more: the reader is gone, or the limit is reached.
     #[error("the reader wants no more")]
-    Ended,
+    Ended {
+        /// So many lines of the body, from its front, are the sink's all the same.
+        owned: u64,
+    },
 }
 
 /// What became of the lines of a body that were not stored. Lines are numbered from 0 as they stand

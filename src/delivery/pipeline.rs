@@ -75,10 +75,13 @@ impl<'a, S: Sink> Pipeline<'a, S> {
                     match settled {
                         Some(Ok(job)) => self.settled(job),
                         Some(Err(given_up)) => {
+                            let failure = given_up.failure.clone();
+                            // Before the queue is closed: then sources drop acks that they cannot send.
+                            let _left = self.give_up(given_up);
                             // Before the acks in flight are dropped, those of this job, too: sources
                             // see an end, not an interruption.
                             self.receiver.close();
-                            return Err(given_up.failure);
+                            return Err(failure);
                         }
                         None => {}
                     }
@@ -195,6 +198,33 @@ impl<'a, S: Sink> Pipeline<'a, S> {
             .map(|chunk| (chunk.ack, chunk.charge))
             .unzip();
         self.checkpoints.advance(Ack::settle_all(acks));
+    }
+
+    /// Settles the lines of a batch that are the sink's although it wants no more. Returns the others,
+    /// whose ledgers break when they are dropped.
+    fn give_up(&self, given_up: GivenUp) -> Vec<Chunk> {
+        let Some(batch) = Arc::into_inner(given_up.job.batch) else {
+            return Vec::new();
+        };
+        let mut owned = given_up.owned;
+        self.shared.counters.lines.add(owned);
+        let (mut acks, mut left) = (Vec::new(), Vec::new());
+        for mut chunk in batch.items {
+            let n_lines = chunk.weight().lines;
+            if n_lines <= owned {
+                owned -= n_lines;
+                acks.push(chunk.ack);
+                continue;
+            }
+            if owned > 0 {
+                let n_lines = u32::try_from(owned).expect("fewer than the chunk has");
+                acks.push(chunk.split_lines(n_lines).ack);
+                owned = 0;
+            }
+            left.push(chunk);
+        }
+        self.checkpoints.advance(Ack::settle_all(acks));
+        left
     }
 }
 

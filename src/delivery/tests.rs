@@ -96,7 +96,7 @@ impl Sink for Script {
                 lines: Some(lines),
                 cause,
             }),
-            Answer::Enough => Err(SinkError::Ended),
+            Answer::Enough => Err(SinkError::Ended { owned: 0 }),
             Answer::Panics => panic!("scripted"),
             Answer::Never => std::future::pending().await,
         }

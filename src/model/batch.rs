@@ -149,6 +149,15 @@ impl LineSet {
         self.len(total) == 0
     }
 
+    /// The first `lines` of them, or all where there are no more.
+    pub fn first(&self, lines: u64, total: u64) -> LineSet {
+        if lines < self.len(total) {
+            self.split_at(lines, total).0
+        } else {
+            self.clone()
+        }
+    }
+
     /// The two halves, the first one at least as long as the second; `None` for fewer than two
     /// lines.
     pub fn halve(&self, total: u64) -> Option<(LineSet, LineSet)> {

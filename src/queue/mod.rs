@@ -58,6 +58,12 @@ impl Chunk {
 }
 
 impl Chunk {
+    /// Takes the first `n_lines` out of it, of more, with an ack of their own.
+    pub fn split_lines(&mut self, n_lines: u32) -> Chunk {
+        let first = self.lines.slice(0..n_lines);
+        self.split_front(n_lines, first.bytes().len())
+    }
+
     /// Takes the first `n_lines` out of it, which are `n_bytes` long, with an ack of their own. The
     /// rest pays for both.
     fn split_front(&mut self, n_lines: u32, n_bytes: usize) -> Chunk {

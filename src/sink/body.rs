@@ -27,7 +27,7 @@ pub(super) struct Bodies {
 
 /// Encoded bytes in order, in as few pieces as copying allows.
 #[derive(Clone, Debug, Default)]
-pub struct Body {
+pub(super) struct Body {
     /// The pieces, none of them empty.
     pub(super) pieces: Vec<Bytes>,
     /// Sum of their lengths.
@@ -214,13 +214,5 @@ impl Body {
         let pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece));
         pieces.for_each(|piece| body.push(piece));
         body
-    }
-
-    /// The whole body in one piece.
-    pub(super) fn into_bytes(mut self) -> Bytes {
-        if self.pieces.len() == 1 {
-            return self.pieces.remove(0);
-        }
-        self.pieces.concat().into()
     }
 }

@@ -6,7 +6,6 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::body::{Bodies, Body};
@@ -51,42 +50,51 @@ impl StdoutSink {
         Arc::clone(&self.out)
     }
 
-    /// The pieces that are still wanted, and whether the limit is reached with them.
-    fn within_limit(&self, body: &Body) -> (Vec<Bytes>, bool) {
+    /// How many of so many lines are still wanted, and whether the limit is reached with them.
+    fn within_limit(&self, lines: u64) -> (u64, bool) {
         let Some(wanted) = &self.wanted else {
-            return (body.pieces.clone(), false);
+            return (lines, false);
         };
         let left = wanted.load(Ordering::Relaxed);
-        wanted.store(left.saturating_sub(body.lines), Ordering::Relaxed);
-        if body.lines < left {
-            return (body.pieces.clone(), false);
-        }
-        let all = body.clone().into_bytes();
-        let end = memchr::memchr_iter(b'\n', &all)
-            .nth(usize::try_from(left.saturating_sub(1)).unwrap_or(usize::MAX))
-            .map_or(all.len(), |newline| newline + 1);
-        let end = if left == 0 { 0 } else { end };
-        (vec![all.slice(..end)], true)
+        wanted.store(left.saturating_sub(lines), Ordering::Relaxed);
+        (lines.min(left), lines >= left)
     }
 }
 
-impl Sink for StdoutSink {
-    type Payload = Body;
+/// What is still wanted of a part of a batch.
+#[derive(Debug)]
+pub struct Wanted {
+    body: Body,
+    /// True where the limit is reached with it.
+    is_last: bool,
+}
 
-    fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Body {
-        self.bodies.encode(batch, part)
+impl Sink for StdoutSink {
+    type Payload = Wanted;
+
+    /// Batches are encoded one by one, in their order, and never again: so the limit is kept here, where
+    /// lines are still told apart. One that is read as several in the output is given out whole.
+    fn encode(&self, batch: &Batch<Chunk>, part: &Part) -> Wanted {
+        let total = batch.weight.lines;
+        let (wanted, is_last) = self.within_limit(part.which.len(total));
+        let part = Part {
+            which: part.which.first(wanted, total),
+            suffix: part.suffix.clone(),
+        };
+        let body = self.bodies.encode(batch, &part);
+        Wanted { body, is_last }
     }
 
     fn hands_on(&self) -> bool {
         self.bodies.hands_on()
     }
 
-    fn n_cut(&self, body: &Body) -> u64 {
-        body.cut
+    fn n_cut(&self, wanted: &Wanted) -> u64 {
+        wanted.body.cut
     }
 
-    async fn deliver(&self, body: &Body) -> Result<(), SinkError> {
-        let (pieces, reached) = self.within_limit(body);
+    async fn deliver(&self, wanted: &Wanted) -> Result<(), SinkError> {
+        let pieces = wanted.body.pieces.clone();
         let out = Arc::clone(&self.out);
         let writing = self.crew.io(move || {
             terminal::records_come();
@@ -96,9 +104,13 @@ impl Sink for StdoutSink {
         });
         let written = writing.await;
         match written {
-            Ok(()) if reached => Err(SinkError::Ended),
+            Ok(()) if wanted.is_last => Err(SinkError::Ended {
+                owned: wanted.body.lines,
+            }),
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(SinkError::Ended),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                Err(SinkError::Ended { owned: 0 })
+            }
             Err(error) => Err(SinkError::Fatal {
                 cause: format!("cannot write to stdout: {error}"),
             }),

@@ -238,3 +238,47 @@ fn a_dry_run_prints_what_sinks_would_get_and_remembers_nothing() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(!dir.path("state").exists());
 }
+
+// Scenario: a loop walks through a file some lines at a time, and remembers how far it came. Bug: the batch
+// with the last line that was wanted was never settled, so every run gave out the same lines. Fix: what
+// was given out is settled up to that line, also inside a chunk.
+#[test]
+fn a_limit_with_a_cursor_file_walks_through_a_file() {
+    const N_LINES: u64 = 25_003;
+    let dir = Dir::new();
+    // Some are traces: with `auto` each of these is one record, and is given out whole.
+    let text = |n: u64| match n % 1000 {
+        7 => format!("{n} Exception in thread\n\tat a.b({n})\n\tat c.d({n})\n"),
+        _ => format!("{n} line\n"),
+    };
+    let all: String = (0..N_LINES).map(text).collect();
+    dir.write("app.log", &all);
+    for (multiline, limit) in [("auto", 10), ("auto", 4999), ("off", 4999), ("off", 1)] {
+        let cursor = dir.text(&format!("cursor-{multiline}-{limit}"));
+        let limit_text = limit.to_string();
+        let mut args = vec!["--no-follow", "-r", "-q", "-n", "all", "--limit"];
+        let log = dir.text("app.log");
+        args.extend([&*limit_text, "--multiline", multiline, "--cursor-file"]);
+        args.extend([&*cursor, &log]);
+        let out = Dir::new();
+        let (mut printed, mut n_before) = (String::new(), 0);
+        // Not to the end where it is a few lines at a time.
+        for _ in 0..7 {
+            // What was printed before comes again: the runs share an output.
+            printed = String::from_utf8(Logweir::tail(&out, &args).ended().good()).expect("UTF-8");
+            let is_whole = |it: &&str| multiline == "off" || !it.starts_with('\t');
+            let n_printed = printed.lines().filter(is_whole).count();
+            let is_over = printed.len() == all.len();
+            assert!(
+                n_printed == n_before + limit || is_over,
+                "{n_before}, {n_printed}"
+            );
+            n_before = n_printed;
+        }
+        assert!(
+            all.starts_with(&printed),
+            "with {multiline}, {limit} lines at a time"
+        );
+        assert!(limit != 4999 || printed == all, "not all of it");
+    }
+}

@@ -35,7 +35,7 @@ fn meaning(result: &Result<Stored, SinkError>) -> &'static str {
         Err(SinkError::Rejected { .. }) => "set aside",
         Err(SinkError::PartlyRejected { .. }) => "set aside, perhaps stored",
         Err(SinkError::Items(_)) => "items",
-        Err(SinkError::Fatal { .. } | SinkError::Ended) => "never",
+        Err(SinkError::Fatal { .. } | SinkError::Ended { .. }) => "never",
     }
 }
 
