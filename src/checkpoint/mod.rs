@@ -120,6 +120,11 @@ impl Checkpoints {
         Self::with(None, None)
     }
 
+    /// True where positions are kept for the next start.
+    pub fn are_kept(&self) -> bool {
+        self.0.store.is_some()
+    }
+
     fn with(store: Option<Mutex<Store>>, dir: Option<PathBuf>) -> Self {
         Self(Arc::new(Inner {
             store,

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::discover::find_inode;
@@ -84,6 +85,8 @@ pub(super) struct Pump {
     pub(super) read_bytes: usize,
     /// Has a sink that merges by time wait for the file.
     pub(super) behind: Option<Behind>,
+    /// Cancelled where no more of a backlog is to be read.
+    pub(super) stop: CancellationToken,
     /// Reads at the same time, where very many pumps run.
     pub(super) turns: Option<Arc<Semaphore>>,
 }
@@ -147,6 +150,8 @@ pub(super) enum End {
     Broken,
     /// Delivery has ended.
     Closed,
+    /// It was told to stop before the end.
+    Stopped,
     /// The system refused.
     Failed(io::Error),
 }
@@ -215,6 +220,9 @@ impl Pump {
         loop {
             if cursor.ledger.is_broken() {
                 return Err(End::Broken);
+            }
+            if self.stop.is_cancelled() {
+                return Err(End::Stopped);
             }
             let charges = self.charges(most).await?;
             most = HOPS_MAX;

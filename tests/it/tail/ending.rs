@@ -379,3 +379,40 @@ fn a_usage_error_is_64() {
     unknown.failed(64, &["--no-such-flag"]);
     assert_eq!(no_source.code, 64, "{}", no_source.stderr);
 }
+
+// Scenario: the last record of a followed file may get further lines, and waits for them; then it is
+// Ctrl-C. Bug: the record was never printed. Fix: where nothing is remembered, it is given out as it is.
+// With a cursor file it is read again, and no half of it is printed.
+#[test]
+fn ctrl_c_gives_out_a_record_that_waits_for_further_lines() {
+    let dir = Dir::new();
+    let config = dir.config(
+        "[source.app]\npath = \"{dir}/app.log\"\n\
+         multiline = { start = '^\\w', timeout = \"10m\" }\n[sink]\nout = \"{dir}/out\"\n",
+    );
+    let config = config.to_str().expect("UTF-8");
+    let cursor = dir.text("cursor");
+    let args = ["-r", "-q", "-c", config, "-n", "all"];
+    let remembering = [&args[..], &["--cursor-file", &cursor]].concat();
+    let stopped = |args: &[&str]| {
+        let dir = Dir::new();
+        let agent = Logweir::tail(&dir, args).start();
+        agent.wait_printed(b"one\n a\n");
+        agent.signal(Signal::INT);
+        agent.wait_for(PATIENCE).stdout
+    };
+    dir.write("app.log", "one\n a\ntwo\n b\n");
+
+    let given = stopped(&args);
+    let kept = stopped(&remembering);
+    dir.append("app.log", " c\n");
+    let timed = [&args[..], &["--for", "1s"]].concat();
+    let timed = Logweir::tail(&Dir::new(), timed).ended().good();
+    let rest = [&remembering[..], &["--no-follow"]].concat();
+    let rest = Logweir::tail(&Dir::new(), rest).ended().good();
+
+    assert_eq!(given, b"one\n a\ntwo\n b\n");
+    assert_eq!(kept, b"one\n a\n");
+    assert_eq!(timed, b"one\n a\ntwo\n b\n c\n");
+    assert_eq!(rest, b"two\n b\n c\n");
+}

@@ -1,10 +1,10 @@
 //! The loop of one file source: it owns every file and starts pumps where something changed.
 //!
 //! `reconcile` compares what is known with what is there, `take_in` adds files, `missed` finds those that came
-//! and went unseen, `sleep` keeps those
-//! small of which nothing is to be read, `outcome` decides what a pump's return means, `sweep` finds
-//! changes that no event told of, `upkeep` does what is due every second, `start` starts pumps, `merging`
-//! announces the backlog to sinks that merge by time.
+//! and went unseen, `sleep` keeps those small of which nothing is to be read, `outcome` decides what a
+//! pump's return means, `sweep` finds changes that no event told of, `upkeep` does what is due every
+//! second, `start` starts pumps, `merging` announces the backlog to sinks that merge by time, `stop`
+//! gives out what waits for more at the end.
 
 mod merging;
 mod missed;
@@ -12,6 +12,7 @@ mod outcome;
 mod reconcile;
 mod sleep;
 mod start;
+mod stop;
 mod sweep;
 mod take_in;
 mod troubles;
@@ -217,6 +218,9 @@ impl FileSource {
             () = shutdown.cancelled() => Ok(()),
             ended = self.follow() => ended,
         };
+        if shutdown.is_cancelled() {
+            self.give_out_open().await;
+        }
         self.note_lengths();
         ended
     }

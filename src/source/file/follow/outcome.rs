@@ -82,6 +82,8 @@ impl FileSource {
                 self.later.insert((id, outlet), at);
             }
             End::Closed => slot.closed = true,
+            // The source stops, too.
+            End::Stopped => {}
             End::Broken => self.restart(id, outlet),
             End::Changed(change) => self.changed(id, outlet, change).await?,
             End::Missing => self.missing(id, outlet).await?,

@@ -46,23 +46,7 @@ impl FileSource {
             Follow::Forever => generation.last_line(),
             Follow::UntilEnd => LastLine::IsSent,
         };
-        let pump = Pump {
-            file: generation.file.clone(),
-            location: generation.location(),
-            outlet: self.cx.outlets[outlet].clone(),
-            read_bytes: CHUNK_BYTES,
-            behind: None,
-            turns: None,
-            origin: Arc::clone(&generation.origin),
-            counters: Arc::clone(&self.cx.counters),
-            checkpoints: self.cx.checkpoints.clone(),
-            pool: self.pool.clone(),
-            crew: self.cx.crew.clone(),
-            rules: self.rules.clone(),
-            tail,
-            beginning: Beginning::of(&generation.record),
-            wants_head: generation.wants_head(),
-        };
+        let pump = self.pump(generation, outlet, tail);
         let slot = &mut self.generations.get_mut(&id).expect("just found").places[outlet];
         slot.queued = false;
         if let Some(cursor) = slot.cursor.take() {
@@ -75,6 +59,28 @@ impl FileSource {
                 .push(async move { (id, outlet, pump.run(cursor).await) }.boxed());
         }
         true
+    }
+
+    /// What reads a file for one sink.
+    pub(super) fn pump(&self, generation: &Generation, outlet: usize, tail: LastLine) -> Pump {
+        Pump {
+            file: generation.file.clone(),
+            location: generation.location(),
+            outlet: self.cx.outlets[outlet].clone(),
+            read_bytes: CHUNK_BYTES,
+            behind: None,
+            stop: self.cx.shutdown.clone(),
+            turns: None,
+            origin: Arc::clone(&generation.origin),
+            counters: Arc::clone(&self.cx.counters),
+            checkpoints: self.cx.checkpoints.clone(),
+            pool: self.pool.clone(),
+            crew: self.cx.crew.clone(),
+            rules: self.rules.clone(),
+            tail,
+            beginning: Beginning::of(&generation.record),
+            wants_head: generation.wants_head(),
+        }
     }
 
     /// False where what was at its path before must be read first, or it cannot be journalled.
