@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::pattern::{Exclude, Part, Pattern};
+use super::pattern::{Names, Part, Pattern, is_dotfile};
 
 /// A directory that changed less than this before it was listed is listed again: a second change
 /// may have left its modification time as it was (file systems stamp with the timer tick, and some
@@ -37,8 +36,7 @@ pub(super) struct Match {
 /// Finds the files of some patterns, again and again.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    patterns: Vec<Pattern>,
-    exclude: Exclude,
+    names: Arc<Names>,
     dirs: HashMap<PathBuf, Listing>,
     /// Literal paths outside listed directories, and what they were.
     literals: HashMap<PathBuf, Option<Seen>>,
@@ -65,10 +63,9 @@ struct Listing {
 }
 
 impl Scanner {
-    pub(super) fn new(patterns: Vec<Pattern>, exclude: Exclude) -> Self {
+    pub(super) fn new(names: Arc<Names>) -> Self {
         Self {
-            patterns,
-            exclude,
+            names,
             dirs: HashMap::new(),
             literals: HashMap::new(),
             first: true,
@@ -77,7 +74,7 @@ impl Scanner {
 
     /// The literal paths, each with why it cannot be looked at. Blocks.
     pub(super) fn missing(&self) -> Vec<(PathBuf, Option<String>)> {
-        let literal = self.patterns.iter().filter(|it| it.is_literal());
+        let literal = self.names.patterns.iter().filter(|it| it.is_literal());
         let state = |it: &Pattern| {
             let error = it.path.metadata().err();
             (it.path.clone(), error.map(|error| error.to_string()))
@@ -96,18 +93,17 @@ impl Scanner {
             .values_mut()
             .for_each(|listing| listing.used = false);
         self.literals.clear();
-        let patterns = std::mem::take(&mut self.patterns);
+        let names = Arc::clone(&self.names);
         let mut found = Vec::new();
-        for pattern in &patterns {
+        for pattern in &names.patterns {
             self.expand(pattern, &mut found);
         }
-        self.patterns = patterns;
         self.dirs.retain(|_, listing| listing.used);
-        if self.patterns.len() > 1 {
+        if names.patterns.len() > 1 {
             let mut seen = HashSet::new();
             found.retain(|entry| seen.insert(entry.path.clone()));
         }
-        found.retain(|entry| !self.exclude.holds(&entry.path));
+        found.retain(|entry| !names.exclude.holds(&entry.path));
         Some(found)
     }
 
@@ -278,10 +274,6 @@ fn any_name() -> GlobMatcher {
         .compile_matcher()
 }
 
-fn is_dotfile(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".")
-}
-
 fn times(dir: &Path) -> Option<Times> {
     let metadata = dir.metadata().ok().filter(|it| it.is_dir())?;
     let changed = (metadata.ctime(), metadata.ctime_nsec());
@@ -307,10 +299,15 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::source::file::pattern::Exclude;
+
+    fn scanner_of(patterns: Vec<Pattern>, exclude: Exclude) -> Scanner {
+        Scanner::new(Arc::new(Names { patterns, exclude }))
+    }
 
     fn scanner(dir: &Path, patterns: &[&str]) -> Scanner {
         let parse = |text: &&str| Pattern::parse(dir.join(text).to_str().unwrap()).unwrap();
-        Scanner::new(patterns.iter().map(parse).collect(), Exclude::default())
+        scanner_of(patterns.iter().map(parse).collect(), Exclude::default())
     }
 
     fn look(scanner: &mut Scanner, dir: &Path) -> Option<Vec<String>> {
@@ -401,7 +398,7 @@ mod tests {
         let exclude = Exclude::parse(&["*.tmp".into(), by_path]).unwrap();
         let pattern = Pattern::parse(&dir.path().join("*").display().to_string()).unwrap();
 
-        let found = Scanner::new(vec![pattern], exclude).look().unwrap();
+        let found = scanner_of(vec![pattern], exclude).look().unwrap();
 
         let paths: Vec<_> = found.into_iter().map(|it| it.path).collect();
         assert_eq!(paths, [dir.path().join("a.log").into()]);

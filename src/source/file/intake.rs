@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use foldhash::HashMap as QuickMap;
 
-use super::adopt::{Adopted, Decision, Registry};
+use super::adopt::{Decision, Registry, Rotated};
 use super::discover::{Match, was_renamed};
 use super::found::Found;
 use super::generation::GenerationId;
@@ -38,7 +38,7 @@ pub(super) enum Examined {
     Known,
     /// A file to decide on, and the copies of those that had its inode before.
     Taken {
-        displaced: Vec<Adopted>,
+        displaced: Vec<Rotated>,
         decision: Decision,
     },
     /// A file that this process writes itself.

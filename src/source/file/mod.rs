@@ -129,12 +129,10 @@ pub(super) async fn run(
 
 /// The files that a source names now, in its order. Blocks.
 pub fn files_of(config: &FileConfig) -> Vec<PathBuf> {
-    let patterns = config.paths.iter().map(|it| pattern::Pattern::parse(it));
-    let patterns: Result<_, _> = patterns.collect();
-    let (Ok(patterns), Ok(exclude)) = (patterns, pattern::Exclude::parse(&config.exclude)) else {
+    let Ok(names) = pattern::Names::parse(&config.paths, &config.exclude) else {
         return Vec::new();
     };
-    let found = discover::Scanner::new(patterns, exclude).look();
+    let found = discover::Scanner::new(std::sync::Arc::new(names)).look();
     let found = found.unwrap_or_default().into_iter();
     found.map(|it| it.path.to_path_buf()).collect()
 }

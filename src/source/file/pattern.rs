@@ -1,6 +1,7 @@
 //! Patterns as they are configured: paths, globs and directories to read, and globs to leave out.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -68,11 +69,69 @@ impl Pattern {
         Ok(Self { path, parts })
     }
 
+    /// True for a path at which it would find a file, whether or not one is there.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        let components = path.components();
+        let names = components.filter(|it| !matches!(it, Component::RootDir));
+        let names: Vec<&OsStr> = names.map(Component::as_os_str).collect();
+        // A directory stands for the files in it, one whose name holds a bracket for itself.
+        let is_in = self.is_literal() && path.parent() == Some(&self.path);
+        is_in || path == self.path || match_parts(&self.parts, &names)
+    }
+
     /// True where it names one path.
     pub(super) fn is_literal(&self) -> bool {
         self.parts
             .iter()
             .all(|part| matches!(part, Part::Literal(_)))
+    }
+}
+
+fn match_parts(parts: &[Part], names: &[&OsStr]) -> bool {
+    let Some((part, rest)) = parts.split_first() else {
+        return names.is_empty();
+    };
+    let first = names.split_first();
+    match part {
+        Part::Literal(literal) => {
+            first.is_some_and(|(name, deeper)| literal == name && match_parts(rest, deeper))
+        }
+        Part::Glob { matcher, dotfiles } => first.is_some_and(|(name, deeper)| {
+            let is_shown = *dotfiles || !is_dotfile(name);
+            is_shown && matcher.is_match(name) && match_parts(rest, deeper)
+        }),
+        Part::AnyDepth => {
+            let descend =
+                |(name, deeper): (&&OsStr, _)| !is_dotfile(name) && match_parts(parts, deeper);
+            match_parts(rest, names) || first.is_some_and(descend)
+        }
+    }
+}
+
+pub(super) fn is_dotfile(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+/// What a source reads: patterns, and what is left out of what they match.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) exclude: Exclude,
+}
+
+impl Names {
+    /// Parses what is configured: paths, globs and directories, and globs to leave out.
+    pub(super) fn parse(paths: &[String], exclude: &[String]) -> Result<Self, PatternError> {
+        let patterns = paths.iter().map(|text| Pattern::parse(text));
+        Ok(Self {
+            patterns: patterns.collect::<Result<_, _>>()?,
+            exclude: Exclude::parse(exclude)?,
+        })
+    }
+
+    /// True for a path at which a file would be read, whether or not one is there.
+    pub(super) fn hold(&self, path: &Path) -> bool {
+        self.patterns.iter().any(|it| it.names(path)) && !self.exclude.holds(path)
     }
 }
 
@@ -115,5 +174,40 @@ impl Exclude {
         let name = path.file_name().unwrap_or_default();
         self.names.iter().any(|it| it.is_match(name))
             || self.paths.iter().any(|it| it.is_match(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_named_whether_or_not_a_file_is_there() {
+        let names = |pattern: &str, path: &str| {
+            let names = Names::parse(&[pattern.into()], &["*.gz".into()]).unwrap();
+            names.hold(Path::new(path))
+        };
+        for (pattern, path) in [
+            ("/no/such/a.log", "/no/such/a.log"),
+            ("/no/such", "/no/such/a.log"),
+            ("/no/*/a.*", "/no/such/a.log"),
+            ("/no/[a].log", "/no/[a].log"),
+            ("/no/[a].log", "/no/a.log"),
+            ("/no/**/*.log", "/no/a.log"),
+            ("/no/**/*.log", "/no/such/dir/a.log"),
+            ("/no/.*", "/no/.a"),
+        ] {
+            assert!(names(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [
+            ("/no/such/a.log", "/no/such/a.log.1"),
+            ("/no/such/a.log", "/no/such"),
+            ("/no/*.log", "/no/such/a.log"),
+            ("/no/*", "/no/a.gz"),
+            ("/no/*", "/no/.a"),
+            ("/no/**/*.log", "/no/.such/a.log"),
+        ] {
+            assert!(!names(pattern, path), "{pattern} {path}");
+        }
     }
 }

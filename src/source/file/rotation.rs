@@ -16,6 +16,7 @@ use super::discover::find_inode;
 use super::found::Found;
 use super::identity::Head;
 use super::packed::packing_of;
+use super::pattern::Names;
 use super::place::guarded;
 use super::pump::{Location, locate, lock};
 use super::tail::Place;
@@ -341,16 +342,14 @@ pub(super) fn born(file: &File) -> Option<SystemTime> {
     file.metadata().and_then(|it| it.created()).ok()
 }
 
-/// The named path that a file at `path` was at before it was rotated; `path` itself where there is
-/// none.
-pub(super) fn named_path(path: PathBuf, named: &HashMap<Arc<Path>, u64>) -> PathBuf {
-    if named.contains_key(path.as_path()) {
-        return path;
-    }
-    let mut bases = bases(&path).into_iter();
-    bases
-        .find(|base| named.contains_key(base.as_path()))
-        .unwrap_or(path)
+/// The path that a file at `path` was at before it was rotated: one that is `there`, or at which one
+/// would be read; `path` itself where none is.
+pub(super) fn named_path(path: PathBuf, there: &HashMap<Arc<Path>, u64>, names: &Names) -> PathBuf {
+    let bases = bases(&path);
+    let paths = || [&path].into_iter().chain(&bases);
+    let at = paths().find(|it| there.contains_key(it.as_path()));
+    let at = at.or_else(|| paths().find(|it| names.hold(it)));
+    at.unwrap_or(&path).clone()
 }
 
 /// The paths that rotation may have made `path` from: [`is_sibling`] holds for each of them.

@@ -3,6 +3,8 @@
 
 mod moved;
 
+pub(super) use moved::Rotated;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
@@ -189,9 +191,13 @@ impl Registry {
 
     /// When the last file at a path was noted that has ended.
     pub(super) fn last_ended(&mut self, path: &Path) -> Option<SystemTime> {
+        self.all_ended().get(path).copied()
+    }
+
+    /// When the last file was noted that has ended, of each path that had one.
+    fn all_ended(&mut self) -> &HashMap<PathBuf, SystemTime> {
         let known = self.by_inode.values().flatten();
-        let ended = self.ended.get_or_insert_with(|| ended_last(known));
-        ended.get(path).copied()
+        self.ended.get_or_insert_with(|| ended_last(known))
     }
 
     /// Journals what was decided since the last call. Blocks for an append.

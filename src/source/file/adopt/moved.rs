@@ -16,28 +16,58 @@ use crate::source::file::discover::find_inode;
 use crate::source::file::folders::Folders;
 use crate::source::file::found::{Found, UNKNOWN_LEN, noted_at, now_s, still_there};
 use crate::source::file::generation::GenerationId;
+use crate::source::file::pattern::Names;
 use crate::source::file::rotation::{
-    CopyOf, Living, age_key, bases, copy_of, find_copy, find_missed, find_rewritten, name_anew,
-    named_path,
+    CopyOf, Living, age_key, bases, copy_of, find_copy, find_missed, find_rewritten, holds_all,
+    name_anew, named_path,
 };
 use crate::source::file::{Inode, Start};
 
 impl Registry {
     /// Finds known streams that are not ended and whose files none of the paths in `named` has (each
     /// with its directory entry's inode): they were renamed inside their folder, or copied there
-    /// before they were truncated. Each comes with the named path that it was at, oldest first.
-    /// `living` are the files that are read already. Blocks.
+    /// before they were truncated; and what came to a path of `names` after the last known file of it,
+    /// and was rotated away. Each comes with the path that it was at, oldest first. `living` are the
+    /// files that are read already. Blocks.
     ///
     /// # Errors
     /// A file cannot be read.
     pub(in crate::source::file) fn adopt_moved(
         &mut self,
         named: &HashMap<Arc<Path>, u64>,
+        names: &Names,
         living: HashSet<Inode>,
-    ) -> io::Result<Vec<(PathBuf, Adopted)>> {
+    ) -> io::Result<Vec<(PathBuf, Rotated)>> {
         let mut folders = Folders::default();
+        let mut traces = self.traces(named, names, &living, &mut folders)?;
+        // What nobody knows is judged when everything that is known has been found.
+        let mut taken = living;
+        taken.extend(traces.iter().filter_map(Trace::inode));
+        for trace in &mut traces {
+            self.follow_up(trace, &mut taken, &mut folders)?;
+        }
+        let traced: HashSet<PathBuf> = traces.iter().map(|it| it.was_at.clone()).collect();
+        let is_gap = |path: &PathBuf| {
+            !named.contains_key(path.as_path()) && !traced.contains(path) && names.hold(path)
+        };
+        let mut all: Vec<_> = traces
+            .into_iter()
+            .map(|it| (it.was_at, it.rotated))
+            .collect();
+        all.extend(self.follow_ended(is_gap, &mut taken, &mut folders)?);
+        Ok(in_order(all))
+    }
+
+    /// The known streams whose files are not where they were, each with where it goes on.
+    fn traces(
+        &mut self,
+        named: &HashMap<Arc<Path>, u64>,
+        names: &Names,
+        living: &HashSet<Inode>,
+        folders: &mut Folders,
+    ) -> io::Result<Vec<Trace>> {
         let known = self.by_inode.values().flatten();
-        let inos = self.by_inode.keys().chain(&living).map(|it| it.ino);
+        let inos = self.by_inode.keys().chain(living).map(|it| it.ino);
         let inos: HashSet<u64> = inos.collect();
         // What has its path and its inode is decided on when its path is taken in.
         let mut in_place = |it: &StreamRecord| {
@@ -61,44 +91,22 @@ impl Registry {
                 // It is taken in with its path, behind what came before.
                 Some(_) if in_place => None,
                 Some(found) => found,
-                None => self.moved_to(&record, &path, &mut folders)?,
+                None => self.moved_to(&record, &path, folders)?,
             };
-            let mut adopted = Vec::new();
+            let mut rotated = Vec::new();
             if let Some(found) = found {
                 self.remove(&record);
-                adopted.push(self.resume_as(&record, found)?);
+                rotated.push(Rotated::Read(Box::new(self.resume_as(&record, found)?)));
             }
-            let was_at = named_path(path, named);
+            let was_at = named_path(path, named, names);
             traces.push(Trace {
                 record,
                 was_at,
                 in_place,
-                adopted,
+                rotated,
             });
         }
-        // What nobody knows is judged when everything that is known has been found.
-        let mut taken = living;
-        taken.extend(traces.iter().filter_map(Trace::inode));
-        for trace in &mut traces {
-            self.follow_up(trace, &mut taken, &mut folders)?;
-        }
-        let adopted = traces.iter_mut().flat_map(|it| &mut it.adopted);
-        name_anew(&mut adopted.map(|it| &mut it.found).collect::<Vec<_>>());
-        let mut adopted = Vec::new();
-        for trace in traces {
-            // What was written to a file after it was copied is younger than the copy.
-            let mut least = None;
-            for (n, it) in trace.adopted.into_iter().enumerate() {
-                let mut age = age_key(&it.found);
-                if n == 1 {
-                    age.0 = age.0.max(least);
-                }
-                least = age.0;
-                adopted.push((age, (trace.was_at.clone(), it)));
-            }
-        }
-        adopted.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(adopted.into_iter().map(|(_, it)| it).collect())
+        Ok(traces)
     }
 
     /// Takes in what came to a known stream's path after it and was rotated away unseen.
@@ -115,19 +123,20 @@ impl Registry {
             // Its inode can hold something else now.
             let dir = path.parent().unwrap_or(Path::new("/"));
             let is_held = folders.hold(dir, known.ino);
-            let rewritten = || find_rewritten(path, known, noted_at(record));
+            let rewritten = || find_rewritten(&trace.was_at, known, noted_at(record));
             let mut rewritten = is_held.then(rewritten).flatten();
             // While names move it can have been passed over until now.
             if let Some(found) = &rewritten
                 && self.is_its_file(record, found)?
             {
-                if trace.adopted.is_empty() {
+                if trace.rotated.is_empty() {
                     self.remove(record);
-                    trace.adopted.push(self.resume_as(record, found.clone())?);
+                    let goes_on = self.resume_as(record, found.clone())?;
+                    trace.rotated.push(Rotated::Read(Box::new(goes_on)));
                 }
                 rewritten = None;
             }
-            if trace.adopted.is_empty() && (rewritten.is_some() || still_there(record)) {
+            if trace.rotated.is_empty() && (rewritten.is_some() || still_there(record)) {
                 self.remove(record);
                 self.ended(record);
             }
@@ -138,14 +147,26 @@ impl Registry {
         }
         // What is copied is older than its copies.
         taken.insert(known);
-        if later.is_empty() && !folders.have_rotated(&trace.was_at) {
-            return Ok(());
+        if !later.is_empty() || folders.have_rotated(&trace.was_at) {
+            later.extend(self.missed_at(&trace.was_at, Some(known), noted_at(record), taken));
         }
-        let present = Found::look(&trace.was_at).ok().flatten();
-        let present = present.filter(|it| it.inode != known);
-        let mut missed = find_missed(&trace.was_at, noted_at(record), present.as_ref(), taken);
+        trace.rotated.extend(self.take_rotated(later)?);
+        Ok(())
+    }
+
+    /// What came to a path after `known` and was rotated away unseen, oldest first.
+    fn missed_at(
+        &mut self,
+        path: &Path,
+        known: Option<Inode>,
+        since: SystemTime,
+        taken: &mut HashSet<Inode>,
+    ) -> Vec<Found> {
+        let present = Found::look(path).ok().flatten();
+        let present = present.filter(|it| known != Some(it.inode));
+        let mut missed = find_missed(path, since, present.as_ref(), taken);
         // The copy of what is at its path goes on there, when that is taken in.
-        let unclaimed = self.at(&trace.was_at);
+        let unclaimed = self.at(path);
         let unclaimed = unclaimed.iter();
         let unclaimed = unclaimed.map(|it| Living::known(it, self.resume_places(it)));
         let unclaimed: Vec<Living> = unclaimed.collect();
@@ -154,13 +175,52 @@ impl Registry {
             !unclaimed.iter().any(is_copy)
         });
         taken.extend(missed.iter().map(|it| it.inode));
-        later.extend(missed);
-        for found in later {
-            if let Decision::Read(new) = self.adopt(found, Start::Beginning, &[])? {
-                trace.adopted.push(*new);
+        missed
+    }
+
+    /// Decides on files that were rotated away unseen.
+    fn take_rotated(&mut self, found: Vec<Found>) -> io::Result<Vec<Rotated>> {
+        let mut rotated = Vec::new();
+        for found in found {
+            match self.adopt(found.clone(), Start::Beginning, &[])? {
+                Decision::Read(adopted) => rotated.push(Rotated::Read(adopted)),
+                Decision::Later => rotated.push(Rotated::Undecided(Box::new(found))),
+                Decision::Copy => {}
             }
         }
-        Ok(())
+        Ok(rotated)
+    }
+
+    /// Takes in what came to paths at which nothing is now, after all that is known of them had ended,
+    /// and was rotated away unseen.
+    fn follow_ended(
+        &mut self,
+        is_gap: impl Fn(&PathBuf) -> bool,
+        taken: &mut HashSet<Inode>,
+        folders: &mut Folders,
+    ) -> io::Result<Vec<(PathBuf, Vec<Rotated>)>> {
+        let gaps = self.all_ended().iter().filter(|(path, _)| is_gap(path));
+        let gaps: Vec<_> = gaps.map(|(path, since)| (path.clone(), *since)).collect();
+        let mut all = Vec::new();
+        for (path, since) in gaps {
+            if folders.have_missed(&path, since, |ino| taken.iter().any(|it| it.ino == ino)) {
+                let mut missed = self.missed_at(&path, None, since, taken);
+                missed.retain(|it| !self.was_read(it));
+                all.push((path, self.take_rotated(missed)?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// True for a file whose content was read to its end, and that was copied or unpacked since.
+    fn was_read(&self, found: &Found) -> bool {
+        let ended = self.by_inode.values().flatten().filter(|it| it.ended);
+        let mut alike = ended.filter(|it| found.head.continues(it));
+        alike.any(|it| {
+            let places = self.resume_places(it);
+            let is_all = places.iter().all(|place| place.offset >= found.len);
+            is_all && holds_all(found, it, &places).unwrap_or(false)
+        })
     }
 
     /// Known streams that no file has claimed: their files are gone, at least for now. Should one
@@ -193,7 +253,7 @@ impl Registry {
         &mut self,
         found: &Found,
         living: &QuickMap<Inode, GenerationId>,
-    ) -> io::Result<Vec<Adopted>> {
+    ) -> io::Result<Vec<Rotated>> {
         let same_inode = self.by_inode.get(&found.inode).into_iter().flatten();
         let known: Vec<Arc<StreamRecord>> = same_inode.filter(|it| !it.ended).cloned().collect();
         let mut adopted = Vec::new();
@@ -214,19 +274,17 @@ impl Registry {
             }
         }
         adopted.sort_by_cached_key(|adopted| age_key(&adopted.found));
-        // What came after them and was copied or renamed away before it was seen.
-        let Some(since) = noted else {
-            return Ok(adopted);
-        };
-        let mut known: HashSet<Inode> = living.keys().copied().collect();
-        known.extend(adopted.iter().map(|it| it.found.inode));
-        known.insert(found.inode);
-        for missed in find_missed(&found.path, since, None, &known) {
-            if let Decision::Read(missed) = self.adopt(missed, Start::Beginning, &[])? {
-                adopted.push(*missed);
-            }
+        let mut known: HashSet<Inode> = adopted.iter().map(|it| it.found.inode).collect();
+        let adopted = adopted.into_iter().map(|it| Rotated::Read(Box::new(it)));
+        let mut rotated: Vec<Rotated> = adopted.collect();
+        if let Some(since) = noted {
+            // What came after them and was copied or renamed away before it was seen.
+            known.extend(living.keys());
+            known.insert(found.inode);
+            let missed = find_missed(&found.path, since, None, &known);
+            rotated.extend(self.take_rotated(missed)?);
         }
-        Ok(adopted)
+        Ok(rotated)
     }
 
     /// Operators ask why a file was read again: this is the answer.
@@ -301,6 +359,48 @@ impl Registry {
     }
 }
 
+/// Sorts what was rotated away by age, oldest first; each list is of one path.
+fn in_order(mut all: Vec<(PathBuf, Vec<Rotated>)>) -> Vec<(PathBuf, Rotated)> {
+    let found = all
+        .iter_mut()
+        .flat_map(|(_, it)| it)
+        .map(Rotated::found_mut);
+    name_anew(&mut found.collect::<Vec<_>>());
+    let mut aged = Vec::new();
+    for (path, rotated) in all {
+        // What was written to a file after it was copied is younger than the copy.
+        let mut least = None;
+        for (n, mut it) in rotated.into_iter().enumerate() {
+            let mut age = age_key(it.found_mut());
+            if n == 1 {
+                age.0 = age.0.max(least);
+            }
+            least = age.0;
+            aged.push((age, (path.clone(), it)));
+        }
+    }
+    aged.sort_by(|(one, _), (other, _)| one.cmp(other));
+    aged.into_iter().map(|(_, it)| it).collect()
+}
+
+/// A file that was at a path before the one that is there.
+#[derive(Debug)]
+pub(in crate::source::file) enum Rotated {
+    /// It is read before that one.
+    Read(Box<Adopted>),
+    /// It may be a copy of one that has to be read first.
+    Undecided(Box<Found>),
+}
+
+impl Rotated {
+    fn found_mut(&mut self) -> &mut Found {
+        match self {
+            Self::Read(adopted) => &mut adopted.found,
+            Self::Undecided(found) => found,
+        }
+    }
+}
+
 /// A known stream whose file is not where it was or may be another one, the path that it was at, and
 /// what is read of both, in order.
 struct Trace {
@@ -308,7 +408,7 @@ struct Trace {
     was_at: PathBuf,
     /// True where it is at its path and nothing tells that it is another one.
     in_place: bool,
-    adopted: Vec<Adopted>,
+    rotated: Vec<Rotated>,
 }
 
 impl Trace {
@@ -317,7 +417,9 @@ impl Trace {
         if self.in_place {
             return Some(Inode::of_record(&self.record));
         }
-        let first = self.adopted.first()?;
+        let Rotated::Read(first) = self.rotated.first()? else {
+            return None;
+        };
         (first.record.id == self.record.id).then_some(first.found.inode)
     }
 }

@@ -304,6 +304,19 @@ impl FileSource {
         }
     }
 
+    /// Keeps a file in mind that was rotated away from `path`, and is read behind `after` unless it is
+    /// a copy.
+    pub(super) fn decide_later(&mut self, path: &Path, found: Found, after: Option<GenerationId>) {
+        self.missed.push(Missed {
+            path: path.to_owned(),
+            found,
+            after,
+            was_there: after,
+            present: None,
+            until: Instant::now() + self.config.rotate_grace,
+        });
+    }
+
     /// Decides on the missed files that could not be told from copies before.
     pub(super) async fn reconsider_missed(&mut self) -> Result<(), SourceError> {
         for mut missed in std::mem::take(&mut self.missed) {

@@ -33,7 +33,7 @@ use tracing::{error, info, warn};
 use super::adopt::Registry;
 use super::discover::{Match, Scanner};
 use super::generation::{Generation, GenerationId, Sleeper};
-use super::pattern::{Exclude, Pattern, PatternError};
+use super::pattern::{Names, PatternError};
 use super::pump::{Pumped, Rules};
 use super::watch::{Hints, Polled, Watch};
 use super::{FileConfig, Follow, Inode};
@@ -76,6 +76,7 @@ pub(super) struct FileSource {
     pool: Pool,
     rules: Rules,
     registry: Option<Registry>,
+    names: Arc<Names>,
     scanner: Option<Scanner>,
     watch: Watch,
     /// Where changes bring no events.
@@ -150,9 +151,7 @@ impl FileSource {
         config: FileConfig,
         cx: SourceContext,
     ) -> Result<Self, PatternError> {
-        let patterns = config.paths.iter().map(|text| Pattern::parse(text));
-        let patterns = patterns.collect::<Result<_, _>>()?;
-        let scanner = Scanner::new(patterns, Exclude::parse(&config.exclude)?);
+        let names = Arc::new(Names::parse(&config.paths, &config.exclude)?);
         let now = Instant::now();
         let outlets = cx.outlets.len();
         let rules = Rules {
@@ -175,7 +174,8 @@ impl FileSource {
             pool: Pool::default(),
             rules,
             registry: None,
-            scanner: Some(scanner),
+            scanner: Some(Scanner::new(Arc::clone(&names))),
+            names,
             polled: Polled::default(),
             lost_events: false,
             generations: QuickMap::default(),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::{FileSource, LOOK_INTERVAL};
+use super::{FileSource, LOOK_INTERVAL, Named};
 use crate::checkpoint::StreamRecord;
 use crate::model::Ledger;
 use crate::source::SourceError;
@@ -187,7 +187,6 @@ impl FileSource {
             copy = copy.as_ref().map(|it| it.path.display().to_string()),
             "file was truncated or rewritten: it is read from its start"
         );
-        let entry_ino = self.entry_ino(&path);
         match copy {
             Some(copy) => self.go_on_in_copy(id, copy),
             None => self.end(id),
@@ -198,18 +197,11 @@ impl FileSource {
         });
         // What replaced it meanwhile, where something did, is found by the next look.
         let anew = match there {
-            Some(found) => Some(self.begin_anew(found, id).await?),
+            Some(found) => Some(self.begin_anew(found, id, is_at_path).await?),
             None => None,
         };
-        if let Some(anew) = anew {
-            self.take_place(id, anew);
-            if is_at_path {
-                self.note_empty(&path, anew);
-                self.name(Arc::clone(&path), anew, entry_ino, None);
-            } else {
-                self.note_as_moved([anew]);
-                self.replaced(anew, Instant::now());
-            }
+        if anew.is_none() {
+            self.unname(id);
         }
         // It can have been truncated several times since, each time after a copy.
         let inodes = self.by_inode.keys().copied().collect();
@@ -236,15 +228,28 @@ impl FileSource {
         }
     }
 
-    /// Begins a stream with what a file holds that was truncated or written anew.
+    /// Begins a stream with what a file holds that was truncated or written anew, in the place of
+    /// what it held before.
     async fn begin_anew(
         &mut self,
         found: Found,
         after: GenerationId,
+        is_at_path: bool,
     ) -> Result<GenerationId, SourceError> {
+        let path: Arc<Path> = found.path.as_path().into();
+        let entry_ino = self.entry_ino(&path);
         let begin = move |registry: &mut Registry| Ok(registry.begin(found, Place::beginning()));
         let adopted = self.with_registry(begin).await.map_err(SourceError::Io)?;
-        Ok(self.add_awake(adopted, Some(after)))
+        let anew = self.add_awake(adopted, Some(after));
+        self.take_place(after, anew);
+        if is_at_path {
+            self.note_empty(&path, anew);
+            self.name(path, anew, entry_ino, None);
+        } else {
+            self.note_as_moved([anew]);
+            self.replaced(anew, Instant::now());
+        }
+        Ok(anew)
     }
 
     /// Moves a generation to the copy that was made of its file before it was truncated.
@@ -291,7 +296,20 @@ impl FileSource {
             Some(copy) => self.go_on_in_copy(id, copy),
             None => self.lost(id, outlet),
         }
+        self.unname(id);
         Ok(())
+    }
+
+    /// Takes the paths from a generation whose file is not there. What comes to them is another file,
+    /// even one with its inode, and is read after it.
+    fn unname(&mut self, id: GenerationId) {
+        let lost =
+            |(path, named): (&Arc<Path>, &Named)| (named.generation == id).then(|| path.clone());
+        for path in self.paths.iter().filter_map(lost).collect::<Vec<_>>() {
+            self.paths.remove(&path);
+            self.left.insert(path.to_path_buf(), id);
+        }
+        self.look_at = Instant::now();
     }
 
     /// A generation is nowhere to be found.

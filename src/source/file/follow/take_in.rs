@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::{FileSource, Named, OPEN_MAX};
 use crate::source::SourceError;
-use crate::source::file::adopt::{Adopted, Decision, Registry};
+use crate::source::file::adopt::{Adopted, Decision, Registry, Rotated};
 use crate::source::file::discover::Match;
 use crate::source::file::found::Found;
 use crate::source::file::generation::{GenerationId, HOT_FOR, Phase, Sleeper};
@@ -134,7 +134,7 @@ impl FileSource {
                 displaced,
                 decision,
             } => {
-                let after = self.add_displaced(displaced, None);
+                let after = self.add_rotated(&path, displaced, None);
                 let after = self.missed_before(&path, &decision, after).await?;
                 self.decided(decision, &candidate, after, alias);
             }
@@ -235,24 +235,24 @@ impl FileSource {
             .map(|it| (Arc::clone(&it.path), it.entry_ino));
         let named: HashMap<Arc<Path>, u64> = named.collect();
         let living: HashSet<Inode> = self.by_inode.keys().copied().collect();
-        let find = move |registry: &mut Registry| registry.adopt_moved(&named, living);
-        let adopted = self.with_registry(find).await.map_err(SourceError::Io)?;
+        let names = Arc::clone(&self.names);
+        let find = move |registry: &mut Registry| registry.adopt_moved(&named, &names, living);
+        let rotated = self.with_registry(find).await.map_err(SourceError::Io)?;
         let mut moved = HashMap::new();
-        let until = Instant::now() + self.config.rotate_grace;
-        for (path, adopted) in adopted {
-            info!(
-                source = %self.common.name, path = %path.display(),
-                moved_to = %adopted.found.path.display(), ino = adopted.found.inode.ino,
-                "file was rotated before: the rest of it is read first"
-            );
+        for (path, rotated) in rotated {
+            if let Rotated::Read(adopted) = &rotated {
+                info!(
+                    source = %self.common.name, path = %path.display(),
+                    moved_to = %adopted.found.path.display(), ino = adopted.found.inode.ino,
+                    "file was rotated before: the rest of it is read first"
+                );
+            }
             // Behind what an earlier one of the first looks found.
             let before = self.left.remove(&path);
             let before = moved.get(&path).copied().or(before);
-            let id = self.add_awake(adopted, before);
-            if let Some(generation) = self.generations.get_mut(&id) {
-                generation.phase = Phase::Replaced { until };
+            if let Some(last) = self.add_rotated(&path, vec![rotated], before) {
+                moved.insert(path, last);
             }
-            moved.insert(path, id);
         }
         Ok(moved)
     }
@@ -292,30 +292,35 @@ impl FileSource {
         found: &Found,
         after: Option<GenerationId>,
     ) -> Result<Option<GenerationId>, SourceError> {
-        let found = found.clone();
+        let (found, path) = (found.clone(), found.path.clone());
         let living = self.by_inode.clone();
         let displaced = self
             .with_registry(move |registry| registry.displaced(&found, &living))
             .await
             .map_err(SourceError::Io)?;
-        Ok(self.add_displaced(displaced, after))
+        Ok(self.add_rotated(&path, displaced, after))
     }
 
-    /// Adds what must be read before a file and behind `after`, oldest first. Returns the last of
-    /// it.
-    fn add_displaced(
+    /// Adds what was at `path` and must be read behind `after`, oldest first. Returns the last of it.
+    fn add_rotated(
         &mut self,
-        displaced: Vec<Adopted>,
+        path: &Path,
+        rotated: Vec<Rotated>,
         after: Option<GenerationId>,
     ) -> Option<GenerationId> {
         let until = Instant::now() + self.config.rotate_grace;
-        let mut last = None;
-        for adopted in displaced {
-            let id = self.add_awake(adopted, last.or(after));
-            if let Some(generation) = self.generations.get_mut(&id) {
-                generation.phase = Phase::Replaced { until };
+        let mut last = after;
+        for it in rotated {
+            match it {
+                Rotated::Read(adopted) => {
+                    let id = self.add_awake(*adopted, last);
+                    if let Some(generation) = self.generations.get_mut(&id) {
+                        generation.phase = Phase::Replaced { until };
+                    }
+                    last = Some(id);
+                }
+                Rotated::Undecided(found) => self.decide_later(path, *found, last),
             }
-            last = Some(id);
         }
         last
     }

@@ -97,3 +97,100 @@ pub(super) fn with_compression() -> Vec<Vec<Step>> {
         ],
     ]
 }
+
+/// Histories in which lines were lost because a process was killed within milliseconds of a rotation.
+pub(super) fn with_quick_kills() -> Vec<Vec<Step>> {
+    use Step::{Catch, Compress, CopyTruncate, Kill, Pass, Rename, Tear, Truncate, Write};
+    let (renamed, absent) = (Rename { create: true }, Rename { create: false });
+    vec![
+        // Nothing was at the path at the start, and all that was known of it had ended: what had come
+        // and gone meanwhile was not looked for.
+        vec![
+            Kill(vec![absent.clone(), Compress]),
+            Pass(4),
+            Catch,
+            Write(14),
+            Kill(vec![]),
+            absent.clone(),
+            Pass(7),
+            Truncate(41),
+        ],
+        // A compressed file that could not be judged at the start was never judged later.
+        vec![
+            CopyTruncate,
+            Pass(3),
+            Kill(vec![Write(2)]),
+            renamed.clone(),
+            absent.clone(),
+            Write(26),
+            Kill(vec![absent.clone(), absent.clone(), Write(22)]),
+            Kill(vec![Compress, CopyTruncate, Write(23)]),
+        ],
+        // What came after a file that was known by a rotated name was looked for beside that name.
+        vec![
+            CopyTruncate,
+            Compress,
+            renamed.clone(),
+            Tear,
+            Pass(2),
+            Catch,
+            Compress,
+            Kill(vec![CopyTruncate, Compress, Tear, CopyTruncate]),
+            Kill(vec![absent.clone(), Write(5), absent.clone()]),
+            Pass(5),
+            Pass(6),
+        ],
+    ]
+}
+
+/// Histories in which the inodes of files that were gone were used again.
+pub(super) fn with_reused_inodes() -> Vec<Vec<Step>> {
+    use Step::{Compress, CopyTruncate, Delete, Kill, Pass, Rename, Tear, Truncate, Write};
+    let (renamed, absent) = (Rename { create: true }, Rename { create: false });
+    vec![
+        // What came after a file that was known by a rotated name was looked for beside that name: one
+        // with the inode of the known one was never found.
+        vec![
+            CopyTruncate,
+            Tear,
+            Kill(vec![]),
+            Pass(2),
+            Pass(2),
+            Kill(vec![Compress, absent.clone()]),
+            Pass(3),
+            CopyTruncate,
+            absent.clone(),
+            Kill(vec![
+                Write(9),
+                Tear,
+                absent.clone(),
+                renamed.clone(),
+                CopyTruncate,
+            ]),
+            Delete,
+            absent.clone(),
+            Tear,
+        ],
+        vec![
+            Kill(vec![Write(1)]),
+            Kill(vec![absent.clone()]),
+            Truncate(1),
+            Kill(vec![renamed, absent, Compress]),
+            Pass(4),
+        ],
+        // A file that had gone on in its compressed copy kept its path: another one with its inode
+        // passed for it.
+        vec![
+            Write(11),
+            Pass(5),
+            Pass(1),
+            Kill(vec![]),
+            Pass(4),
+            CopyTruncate,
+            Compress,
+            Delete,
+            Pass(4),
+            Tear,
+        ],
+    ]
+}

@@ -390,7 +390,13 @@ fn history(pattern: &str, steps: &[Step]) -> Result<(), String> {
 // Regression: see each of them.
 #[test]
 fn histories_that_went_wrong_once_deliver_each_line() {
-    let histories = [histories::that_went_wrong(), histories::with_compression()].concat();
+    let histories = [
+        histories::that_went_wrong(),
+        histories::with_compression(),
+        histories::with_quick_kills(),
+        histories::with_reused_inodes(),
+    ]
+    .concat();
     for (n, steps) in histories.iter().enumerate() {
         for pattern in ["app.log", "app.log*"] {
             (0..REPEATED).for_each(|_| {
