@@ -159,9 +159,9 @@ impl Registry {
         for record in unread.into_iter().filter(|it| !it.ended) {
             if !self.is_unclaimed(record) {
                 let other = living.iter().find(|it| it.record.id == record.id);
-                if let Some(other) = other
-                    && begins_as_now(&found, other)? == Some(false)
-                {
+                let known = || Living::known(record, self.resume_places(record));
+                let other = other.cloned().unwrap_or_else(known);
+                if begins_as_now(&found, &other)? == Some(false) {
                     // What that held before it was truncated is nowhere else.
                     continue;
                 }
@@ -349,7 +349,9 @@ fn begins_as_now(found: &Found, other: &Living) -> io::Result<Option<bool>> {
     };
     let head = Head::read(&original)?;
     let alike = head.starts_with(&found.head) || found.head.starts_with(&head);
-    Ok(Some(head.len() > 0 && alike))
+    // All begin like nothing.
+    let both = head.len() > 0 && found.head.len() > 0;
+    Ok(Some(both && alike))
 }
 
 /// A path, and those that rotation may have made it from.

@@ -1,11 +1,12 @@
 //! The loop of one file source: it owns every file and starts pumps where something changed.
 //!
-//! `reconcile` compares what is known with what is there, `take_in` adds files, `missed` finds those that came
-//! and went unseen, `sleep` keeps those small of which nothing is to be read, `outcome` decides what a
-//! pump's return means, `sweep` finds changes that no event told of, `upkeep` does what is due every
-//! second, `start` starts pumps, `merging` announces the backlog to sinks that merge by time, `stop`
-//! gives out what waits for more at the end.
+//! `reconcile` compares what is known with what is there, `take_in` adds files, `missed` finds those
+//! that came and went unseen, `living` those that a file may be a copy of, `sleep` keeps those small of
+//! which nothing is to be read, `outcome` decides what a pump's return means, `sweep` finds changes
+//! that no event told of, `upkeep` does what is due every second, `start` starts pumps, `merging`
+//! announces the backlog to sinks that merge by time, `stop` gives out what waits for more at the end.
 
+mod living;
 mod merging;
 mod missed;
 mod outcome;

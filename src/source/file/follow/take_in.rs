@@ -18,7 +18,6 @@ use crate::source::file::intake::{
     Examined, Origins, Sight, Stated, alias_of, examine_all, stat_all,
 };
 use crate::source::file::resting::Resting;
-use crate::source::file::rotation::{Living, bases};
 use crate::source::file::since::Since;
 use crate::source::file::{Follow, Inode, Label, Start};
 
@@ -323,32 +322,6 @@ impl FileSource {
             }
         }
         last
-    }
-
-    /// The generations that a file at `path` may be a copy of, one that was at its path `before`
-    /// among them.
-    pub(super) fn living(&mut self, path: &Path, before: Option<GenerationId>) -> Vec<Living> {
-        let bases = bases(path);
-        if bases.is_empty() {
-            return Vec::new();
-        }
-        let at_paths = bases.iter().filter_map(|base| self.at_path(base));
-        let moved = self.moved.iter().copied();
-        let ids: HashSet<GenerationId> = at_paths.chain(before).chain(moved).collect();
-        ids.iter().for_each(|id| self.wake(*id));
-        let generations = ids.iter().filter_map(|id| self.generations.get(id));
-        generations
-            .map(|it| Living {
-                record: it.record.clone(),
-                file: it.file.clone(),
-                location: it.location(),
-                progress: it
-                    .places
-                    .iter()
-                    .map(|slot| Arc::clone(&slot.progress))
-                    .collect(),
-            })
-            .collect()
     }
 
     /// Notes what a path names, and what events call it where that is something else.

@@ -41,7 +41,7 @@ pub(super) fn that_went_wrong() -> Vec<Vec<Step>> {
 
 /// The same with copies that were compressed before they were seen.
 pub(super) fn with_compression() -> Vec<Vec<Step>> {
-    use Step::{Compress, CopyTruncate, Kill, MoveOver, Pass, Rename, Truncate, Write};
+    use Step::{Compress, CopyTruncate, Kill, MoveOver, Pass, Rename, Tear, Truncate, Write};
     let (renamed, absent) = (Rename { create: true }, Rename { create: false });
     vec![
         // What was compressed waited for a file that stayed empty.
@@ -94,6 +94,26 @@ pub(super) fn with_compression() -> Vec<Vec<Step>> {
             Kill(vec![Compress]),
             Compress,
             Write(1),
+        ],
+        // The same, of one that was empty when it was renamed before a kill, and of an empty compressed
+        // one.
+        vec![
+            Tear,
+            Kill(vec![CopyTruncate]),
+            absent.clone(),
+            Pass(5),
+            Compress,
+            MoveOver(6),
+            Pass(2),
+            CopyTruncate,
+            Compress,
+        ],
+        vec![
+            Kill(vec![CopyTruncate, absent]),
+            MoveOver(16),
+            Truncate(44),
+            CopyTruncate,
+            Compress,
         ],
     ]
 }
