@@ -6,6 +6,7 @@ mod discovery;
 mod disk;
 mod globs;
 mod lines;
+mod logrotate;
 mod many;
 pub(crate) mod namespace;
 mod packed;

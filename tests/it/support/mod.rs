@@ -18,7 +18,7 @@ pub(crate) use dir::{Dir, read};
 pub(crate) use http::Request;
 pub(crate) use oracle::{Oracle, Report, line};
 pub(crate) use rng::Rng;
-pub(crate) use rotation::{Dated, Opened, Packer, Packs, Rotation};
+pub(crate) use rotation::{Dated, Directives, Opened, Packer, Packs, Rotation};
 pub(crate) use script::{Answer, Delivery, Faults, Reading, Script};
 pub(crate) use tools::has_tool;
 pub(crate) use wait::{PATIENCE, pass, poll, within};

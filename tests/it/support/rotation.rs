@@ -1,12 +1,14 @@
 //! What happens to a log file under its writer: renamed, copied, truncated, deleted, swapped.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+
+use super::tools::tool_path;
 
 /// What happens to the file, each time after so many lines and never after the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +41,66 @@ pub(crate) enum Rotation {
         packer: Packer,
         names: Dated,
     },
+    /// What logrotate makes of it with these directives; all are kept.
+    Logrotate { every: u64, directives: Directives },
     /// `app.log` is a symbolic link that is turned to a new file each time; all files are kept.
     Retarget { every: u64 },
+}
+
+/// How logrotate is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Directives {
+    Create,
+    NoCreate,
+    Compress,
+    DelayCompress,
+    CopyTruncate,
+    CopyTruncateCompress,
+    /// Names with a date and a time; there must be a second between two turns.
+    DateExt,
+    /// The same before the extension, compressed.
+    DateExtCompress,
+    /// Old files go to another directory, compressed.
+    OldDir,
+}
+
+impl Directives {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::NoCreate => "nocreate",
+            Self::Compress => "create\ncompress",
+            Self::DelayCompress => "create\ncompress\ndelaycompress",
+            Self::CopyTruncate => "copytruncate",
+            Self::CopyTruncateCompress => "copytruncate\ncompress",
+            Self::DateExt => "create\ndateext\ndateformat -%Y%m%d-%s",
+            Self::DateExtCompress => {
+                "create\ncompress\nextension .log\ndateext\ndateformat -%Y%m%d-%s"
+            }
+            Self::OldDir => "create\ncompress\nolddir old\ncreateolddir 700 root root",
+        }
+    }
+
+    /// Rotates a file by the real program.
+    fn turn(self, path: &Path) -> Next {
+        let dir = path.parent().expect("a test log has a directory");
+        let (config, state) = (dir.join("rotate.conf"), dir.join("rotate.state"));
+        let text = format!("{} {{\nrotate 1000\n{}\n}}\n", path.display(), self.text());
+        fs::write(&config, text).expect("writes a config");
+        let mut logrotate = Command::new("logrotate");
+        logrotate.env("PATH", tool_path());
+        logrotate
+            .args(["--force", "--state"])
+            .arg(state)
+            .arg(config);
+        let ended = logrotate.output().expect("starts logrotate");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.success() && !said.contains("error"), "{said}");
+        match self {
+            Self::CopyTruncate | Self::CopyTruncateCompress => Next::Truncated,
+            _ => Next::Anew,
+        }
+    }
 }
 
 /// The program that compresses.
@@ -67,7 +127,12 @@ impl Packer {
             Self::Gzip => Command::new("gzip").arg(path).status(),
             Self::Zstd => Command::new("zstd").args(["-q", "--rm"]).arg(path).status(),
         };
-        assert!(done.expect("starts a packer").success(), "packs {path:?}");
+        match done {
+            Err(error) if error.kind() == ErrorKind::NotFound && self == Self::Zstd => {
+                pack_as_zstd(path);
+            }
+            done => assert!(done.expect("starts a packer").success(), "packs {path:?}"),
+        }
     }
 }
 
@@ -107,6 +172,20 @@ impl Dated {
     }
 }
 
+/// What the program does, where it is not installed.
+fn pack_as_zstd(path: &Path) {
+    let plain = File::open(path).expect("opens a test log");
+    let modified = plain.metadata().and_then(|it| it.modified());
+    let mut name = path.as_os_str().to_owned();
+    name.push(Packer::Zstd.suffix());
+    let packed = File::create(name).expect("makes a test log");
+    zstd::stream::copy_encode(plain, &packed, 3).expect("compresses a test log");
+    packed
+        .set_modified(modified.expect("a file has a time"))
+        .expect("sets the time of a test log");
+    fs::remove_file(path).expect("deletes a test log");
+}
+
 impl Rotation {
     /// After how many lines it happens.
     pub(super) fn every(self) -> u64 {
@@ -118,6 +197,7 @@ impl Rotation {
             | Self::CopyTruncate { every }
             | Self::Packed { every, .. }
             | Self::PackedDated { every, .. }
+            | Self::Logrotate { every, .. }
             | Self::Truncate { every }
             | Self::Recreate { every }
             | Self::MoveOver { every }
@@ -151,6 +231,7 @@ impl Rotation {
                 File::create(path).expect("makes a test log");
                 packer.pack(&names.of(path, n));
             }
+            Self::Logrotate { directives, .. } => return directives.turn(path),
             Self::Truncate { .. } => return Next::Truncated,
             Self::Recreate { .. } => fs::remove_file(path).expect("deletes a test log"),
             Self::MoveOver { .. } => {

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use super::*;
+use crate::support::has_tool;
 
 type Pack = fn(&[u8]) -> Vec<u8>;
 
@@ -66,11 +67,17 @@ fn members_that_are_appended_later_are_read_also_over_a_kill() {
 
 #[test]
 fn a_file_that_the_packer_still_writes_is_not_called_damaged() {
-    for packer in ["gzip", "zstd -q"] {
+    for packer in ["gzip", "zstd"] {
+        if !has_tool(
+            "a_file_that_the_packer_still_writes_is_not_called_damaged",
+            packer,
+        ) {
+            continue;
+        }
         let dir = Dir::new();
         let agent = start_all(&dir, "");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{packer} -c > app.log.1.gz")]);
+        shell.args(["-c", &format!("{packer} -q -c > app.log.1.gz")]);
         shell.current_dir(dir.path("")).stdin(Stdio::piped());
         let mut child = shell.spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
