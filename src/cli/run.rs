@@ -47,8 +47,9 @@ pub(super) fn run(args: RunArgs) -> Exit {
     };
     let filter = args.log.as_deref().unwrap_or(&config.agent.log);
     if let Err(error) = telemetry::init(filter) {
-        say(format_args!("error: log filter `{filter}`: {error}"));
-        return Exit::Config;
+        // That of the configuration has been checked.
+        say(format_args!("error: --log `{filter}`: {error}"));
+        return Exit::Usage;
     }
     raise_open_files_limit();
     let service = Service {

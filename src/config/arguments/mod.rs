@@ -88,12 +88,15 @@ pub enum ArgumentError {
         /// The location, without secrets.
         location: String,
     },
-    /// No path, or one that cannot be.
+    /// Nothing at all.
+    #[error("a SOURCE is empty; it is a path, a glob, a URL or - for standard input")]
+    Empty,
+    /// A path that cannot be one.
     #[error("`{path}`: {trouble}")]
     Path {
         /// As given.
         path: String,
-        /// For example "must not be empty".
+        /// For example "is not a valid glob".
         trouble: &'static str,
     },
     /// A URL that cannot be one.

@@ -72,6 +72,9 @@ fn path(
         let kind = SourceKind::Stdin(StdinConfig { input });
         return Ok((default_name(location, false), kind));
     }
+    if location.is_empty() {
+        return Err(ArgumentError::Empty);
+    }
     if let Some(trouble) = path_trouble(location) {
         return Err(ArgumentError::Path {
             path: location.to_owned(),

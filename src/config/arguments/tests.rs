@@ -83,8 +83,14 @@ fn what_is_no_source_is_named_without_secrets() {
             "`ftp://h`: has an unknown scheme; there are http://, https://, ws:// and wss://, and \
              sse+, lines+, poll+ and range+ before http:// or https://",
         ),
-        ("", "``: must not be empty"),
-        ("x=", "``: must not be empty"),
+        (
+            "",
+            "a SOURCE is empty; it is a path, a glob, a URL or - for standard input",
+        ),
+        (
+            "x=",
+            "a SOURCE is empty; it is a path, a glob, a URL or - for standard input",
+        ),
         (
             "a.xz",
             "`a.xz`: cannot be decompressed: .gz and .zst files can",

@@ -375,8 +375,14 @@ fn a_usage_error_is_64() {
 
     let unknown = Logweir::tail(&dir, ["--no-such-flag", "x"]).ended();
     let no_source = Logweir::tail::<&str>(&dir, []).ended();
+    let empty = Logweir::tail(&dir, [""]).ended();
+    let config = dir.config("[source]\na = \"{dir}/a.log\"\n[sink]\nout = \"stdout\"\n");
+    let config = config.to_str().expect("UTF-8");
+    let filter = Logweir::new(&dir, ["run", "--log", "a=b=c", "-c", config]).ended();
 
     unknown.failed(64, &["--no-such-flag"]);
+    empty.failed(64, &["a SOURCE is empty"]);
+    filter.failed(64, &["--log `a=b=c`"]);
     assert_eq!(no_source.code, 64, "{}", no_source.stderr);
 }
 
