@@ -337,6 +337,21 @@ pub(super) fn ended_last<'a>(
     last
 }
 
+/// A time after which what came next to the path of a file was made, as near as its own file tells:
+/// that of a compressed one was made later than what came next, so it is told by its content, which a
+/// slow writer may have written to for some time after that. Blocks.
+pub(super) fn came_by(file: &File) -> Option<SystemTime> {
+    /// How long a writer may take to turn to the new file.
+    const TURNS_WITHIN: Duration = Duration::from_secs(2);
+    match packing_of(file) {
+        Ok(Some(_)) => {
+            let modified = file.metadata().and_then(|it| it.modified()).ok();
+            modified.map(|it| it - TURNS_WITHIN)
+        }
+        _ => born(file),
+    }
+}
+
 /// When a file was made; `None` where the file system does not tell.
 pub(super) fn born(file: &File) -> Option<SystemTime> {
     file.metadata().and_then(|it| it.created()).ok()

@@ -17,7 +17,7 @@ use crate::source::file::folders::Folders;
 use crate::source::file::found::{Found, noted_at};
 use crate::source::file::generation::{GenerationId, Phase};
 use crate::source::file::pump::locate;
-use crate::source::file::rotation::{Living, born, find_missed, find_renamed};
+use crate::source::file::rotation::{Living, came_by, find_missed, find_renamed};
 use crate::source::file::{Inode, Start};
 
 /// A file that came to `path` and was renamed away unseen, as long as it may be a copy that is being
@@ -125,7 +125,7 @@ impl FileSource {
         let (at, found) = (path.to_owned(), present.clone());
         let find = self.cx.crew.io(move || {
             let handle = old_file.map_or_else(|| locate(&location), |it| Ok(Some(it)))?;
-            let since = handle.and_then(|handle| born(&handle)).unwrap_or(noted);
+            let since = handle.and_then(|handle| came_by(&handle)).unwrap_or(noted);
             let mut missed = find_missed(&at, since, Some(&found), &known);
             // A file that was truncated again and again is older than what was compressed before it
             // was ever seen.
