@@ -48,6 +48,7 @@ struct Seen {
     max: u64,
     reordered: u64,
     reordered_first: Option<(u64, u64)>,
+    doubled_first: Option<(u64, u64)>,
 }
 
 impl Oracle {
@@ -71,6 +72,9 @@ impl Oracle {
                 seen.reordered += 1;
                 seen.reordered_first.get_or_insert((number, seen.max));
             }
+        }
+        if seen.counts[index] > 0 {
+            seen.doubled_first.get_or_insert((number, seen.max));
         }
         seen.counts[index] = seen.counts[index].saturating_add(1);
         seen.max = seen.max.max(number);
@@ -136,6 +140,8 @@ impl Oracle {
                 .reordered_first
                 .map(|(it, behind)| (writer, it, behind));
             report.reordered_first = report.reordered_first.or(first);
+            let first = seen.doubled_first.map(|(it, behind)| (writer, it, behind));
+            report.doubled_first = report.doubled_first.or(first);
             for number in 0..n_lines {
                 match seen.counts.get(number as usize).copied().unwrap_or(0) {
                     0 => report.miss(writer, number),
@@ -177,6 +183,8 @@ pub(crate) struct Report {
     pub(crate) missing_runs: Vec<(u32, u64, u64)>,
     /// Arrivals beyond a line's first.
     pub(crate) duplicate: u64,
+    /// The first of them: the writer, the line, and the last one that was there.
+    pub(crate) doubled_first: Option<(u32, u64, u64)>,
     /// First arrivals after a later line of the same writer.
     pub(crate) reordered: u64,
     /// The first of them: the writer, the line, and the one that it came behind.
@@ -244,6 +252,12 @@ impl fmt::Display for Report {
         for (writer, start, end) in &self.missing_runs {
             write!(f, "\n  missing: writer {writer}, lines {start}..{end}")?;
         }
+        if let Some((writer, number, behind)) = self.doubled_first {
+            write!(
+                f,
+                "\n  doubled: writer {writer}, line {number} came again behind {behind}"
+            )?;
+        }
         if let Some((writer, number, behind)) = self.reordered_first {
             write!(
                 f,
@@ -278,6 +292,7 @@ mod tests {
             missing_runs: vec![(1, 5, 6), (2, 0, 1)],
             duplicate: 1,
             reordered: 2,
+            doubled_first: Some((1, 1, 1)),
             reordered_first: Some((1, 3, 4)),
             malformed: 2,
             malformed_first: Some("w1 5 40 torn".to_owned()),
