@@ -124,8 +124,8 @@ impl Registry {
         }
         let is_young = may_grow_for(found.modified).is_some();
         let is_short = (found.head.len() as usize) < HEAD_BYTES;
-        if is_young && is_short && !is_whole(&found)? {
-            // Its beginning is not there yet.
+        if is_young && is_short && !(is_whole(&found)? && is_unchanged(&found)?) {
+            // Its beginning is not there yet, or was not when it was looked at.
             return Ok(Decision::Later);
         }
         for other in living {
@@ -374,6 +374,13 @@ fn is_ended_and_unchanged(record: &StreamRecord, found: &Found) -> bool {
         && !found.is_reborn(record)
         && modified_s + SEEN_SLACK_S < record.seen
         && found.head.continues(record)
+}
+
+/// True where a file begins as it did when it was found.
+fn is_unchanged(found: &Found) -> io::Result<bool> {
+    let now = Found::of(Arc::clone(&found.file), &found.path)?;
+    let head = now.map(|it| (it.head.len(), it.head.hash()));
+    Ok(head == Some((found.head.len(), found.head.hash())))
 }
 
 /// True where the file can be decompressed to its end, or no more will come of it.

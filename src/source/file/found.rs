@@ -104,6 +104,17 @@ pub(super) fn still_there(known: &StreamRecord) -> bool {
         .is_ok_and(|there| there.dev() == known.dev && there.ino() == known.ino)
 }
 
+/// True where a known file's path names another one, to which its inode was given when it was gone.
+/// Blocks.
+pub(super) fn is_reborn(known: &StreamRecord) -> bool {
+    let now = Path::new(&*known.path).metadata();
+    now.is_ok_and(|it| {
+        let born = born_of(&it);
+        let is_same = Inode::of_metadata(&it) == Inode::of_record(known);
+        is_same && born.is_some() && known.born.is_some() && born != known.born
+    })
+}
+
 /// When a record was made or last confirmed, with some slack: what was rotated away before that is
 /// older than its stream, or known itself.
 pub(super) fn noted_at(record: &StreamRecord) -> SystemTime {

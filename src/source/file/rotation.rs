@@ -168,7 +168,8 @@ pub(super) fn find_missed(
     let number = place.and_then(|it| rotation_number(&it.path));
     let has_moved = place.is_some() || present.is_some_and(|it| !it.is_at(path));
     let is_younger = |it: &Found| match (rotation_number(&it.path), number) {
-        (Some(it), Some(present)) => it < present,
+        // A compressed one of its number is being made of it.
+        (Some(n), Some(present)) => n < present || n == present && it.packing.is_some(),
         _ => has_moved && present_born.is_some_and(|at| came(it) > Some(at)),
     };
     let mut missed: Vec<Found> = found

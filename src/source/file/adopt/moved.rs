@@ -14,7 +14,7 @@ use super::{Adopted, Decision, Registry};
 use crate::checkpoint::StreamRecord;
 use crate::source::file::discover::find_inode;
 use crate::source::file::folders::Folders;
-use crate::source::file::found::{Found, UNKNOWN_LEN, noted_at, now_s, still_there};
+use crate::source::file::found::{Found, UNKNOWN_LEN, is_reborn, noted_at, now_s, still_there};
 use crate::source::file::generation::GenerationId;
 use crate::source::file::pattern::Names;
 use crate::source::file::rotation::{
@@ -50,12 +50,8 @@ impl Registry {
         let is_gap = |path: &PathBuf| {
             !named.contains_key(path.as_path()) && !traced.contains(path) && names.hold(path)
         };
-        let mut all: Vec<_> = traces
-            .into_iter()
-            .map(|it| (it.was_at, it.rotated))
-            .collect();
-        all.extend(self.follow_ended(is_gap, &mut taken, &mut folders)?);
-        Ok(in_order(all))
+        let late = self.follow_ended(is_gap, &mut taken, &mut folders)?;
+        Ok(in_order(traces, late))
     }
 
     /// The known streams whose files are not where they were, each with where it goes on.
@@ -69,6 +65,7 @@ impl Registry {
         let known = self.by_inode.values().flatten();
         let inos = self.by_inode.keys().chain(living).map(|it| it.ino);
         let inos: HashSet<u64> = inos.collect();
+        let mut rotated: HashMap<PathBuf, bool> = HashMap::new();
         // What has its path and its inode is decided on when its path is taken in.
         let mut in_place = |it: &StreamRecord| {
             let entry_ino = named.get(Path::new(&*it.path));
@@ -78,7 +75,15 @@ impl Registry {
                 let is_known = |ino| inos.contains(&ino);
                 folders.have_missed(Path::new(&*it.path), noted_at(it), is_known)
             };
-            is_there && (it.head_len > 0 || !has_copy())
+            if !is_there || it.head_len == 0 && has_copy() {
+                return false;
+            }
+            // Of very many files that were never rotated none is asked for.
+            let path = Path::new(&*it.path);
+            let dir = path.parent().unwrap_or(Path::new("/"));
+            let is_rotated = rotated.entry(dir.to_owned());
+            let is_rotated = *is_rotated.or_insert_with(|| folders.have_any_rotated(dir));
+            !(is_rotated && folders.have_rotated(path) && is_reborn(it))
         };
         let moved = known.filter(|it| !it.ended && !in_place(it));
         let moved: Vec<Arc<StreamRecord>> = moved.cloned().collect();
@@ -359,23 +364,29 @@ impl Registry {
     }
 }
 
-/// Sorts what was rotated away by age, oldest first; each list is of one path.
-fn in_order(mut all: Vec<(PathBuf, Vec<Rotated>)>) -> Vec<(PathBuf, Rotated)> {
+/// Sorts what was rotated away by age, oldest first.
+fn in_order(traces: Vec<Trace>, late: Vec<(PathBuf, Vec<Rotated>)>) -> Vec<(PathBuf, Rotated)> {
+    let known = traces
+        .into_iter()
+        .map(|it| (it.was_at, Some(Inode::of_record(&it.record)), it.rotated));
+    let late = late.into_iter().map(|(path, it)| (path, None, it));
+    let mut all: Vec<_> = known.chain(late).collect();
     let found = all
         .iter_mut()
-        .flat_map(|(_, it)| it)
+        .flat_map(|(.., it)| it)
         .map(Rotated::found_mut);
     name_anew(&mut found.collect::<Vec<_>>());
     let mut aged = Vec::new();
-    for (path, rotated) in all {
-        // What was written to a file after it was copied is younger than the copy.
-        let mut least = None;
+    for (path, known, rotated) in all {
+        let mut copied = None;
         for (n, mut it) in rotated.into_iter().enumerate() {
-            let mut age = age_key(it.found_mut());
-            if n == 1 {
-                age.0 = age.0.max(least);
+            let found = it.found_mut();
+            let mut age = age_key(found);
+            if n == 1 && known == Some(found.inode) {
+                // What was written to a file after it was copied is younger than the copy.
+                age.0 = age.0.max(copied);
             }
-            least = age.0;
+            copied = age.0;
             aged.push((age, (path.clone(), it)));
         }
     }
