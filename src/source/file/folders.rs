@@ -37,11 +37,6 @@ impl Folders {
         self.at(dir).rotated.contains_key(path)
     }
 
-    /// True where rotation may have made a file of any other one in this directory.
-    pub(super) fn have_any_rotated(&mut self, dir: &Path) -> bool {
-        !self.at(dir).rotated.is_empty()
-    }
-
     /// True where rotation may have made a file of `path` that was made since then and that is none of
     /// the known ones.
     pub(super) fn have_missed(

@@ -23,6 +23,10 @@ use crate::source::file::rotation::{
 };
 use crate::source::file::{Inode, Start};
 
+/// Of more known files it is not asked at the start whether their inodes were given to others: what was
+/// unread of such a file is read all the same, but beside what came after it.
+const REBORN_MAX: usize = 1_000;
+
 impl Registry {
     /// Finds known streams that are not ended and whose files none of the paths in `named` has (each
     /// with its directory entry's inode): they were renamed inside their folder, or copied there
@@ -65,7 +69,7 @@ impl Registry {
         let known = self.by_inode.values().flatten();
         let inos = self.by_inode.keys().chain(living).map(|it| it.ino);
         let inos: HashSet<u64> = inos.collect();
-        let mut rotated: HashMap<PathBuf, bool> = HashMap::new();
+        let is_quick = self.by_inode.len() <= REBORN_MAX;
         // What has its path and its inode is decided on when its path is taken in.
         let mut in_place = |it: &StreamRecord| {
             let entry_ino = named.get(Path::new(&*it.path));
@@ -78,12 +82,8 @@ impl Registry {
             if !is_there || it.head_len == 0 && has_copy() {
                 return false;
             }
-            // Of very many files that were never rotated none is asked for.
             let path = Path::new(&*it.path);
-            let dir = path.parent().unwrap_or(Path::new("/"));
-            let is_rotated = rotated.entry(dir.to_owned());
-            let is_rotated = *is_rotated.or_insert_with(|| folders.have_any_rotated(dir));
-            !(is_rotated && folders.have_rotated(path) && is_reborn(it))
+            !(is_quick && folders.have_rotated(path) && is_reborn(it))
         };
         let moved = known.filter(|it| !it.ended && !in_place(it));
         let moved: Vec<Arc<StreamRecord>> = moved.cloned().collect();

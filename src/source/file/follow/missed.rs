@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::info;
 
 use super::FileSource;
+use crate::checkpoint::StreamRecord;
 use crate::source::SourceError;
 use crate::source::file::adopt::{Decision, Registry};
 use crate::source::file::discover::Match;
@@ -36,12 +37,20 @@ pub(super) struct Missed {
     until: Instant,
 }
 
+/// From when on something may have come to a path unseen.
+#[derive(Debug)]
+pub(super) struct Since {
+    time: SystemTime,
+    /// It is looked for until then.
+    until: Instant,
+}
+
 /// A path at which a file may have come and gone.
 #[derive(Debug)]
 struct Gap {
     path: PathBuf,
-    /// What was there last.
-    before: GenerationId,
+    /// What was there last, where it is still read.
+    before: Option<GenerationId>,
     /// What must be there still; `None` for nothing.
     there: Option<Inode>,
     /// What is older was there before.
@@ -86,13 +95,14 @@ impl FileSource {
             return last.await.map(Some);
         }
         let is_new = adopted.places.iter().all(|place| place.offset == 0);
-        if self.looked || !is_new {
+        let left = self.left_read.remove(path).map(|it| it.time);
+        if !is_new || self.looked && left.is_none() {
             return Ok(None);
         }
         // It was stopped in a gap behind a file that was at its end.
         let at = path.to_owned();
         let last = self.with_registry(move |registry| Ok(registry.last_ended(&at)));
-        let Some(since) = last.await.map_err(SourceError::Io)? else {
+        let Some(since) = left.or(last.await.map_err(SourceError::Io)?) else {
             return Ok(None);
         };
         let known = self.by_inode.keys().copied().collect();
@@ -184,11 +194,10 @@ impl FileSource {
         let known: HashSet<Inode> = self.by_inode.keys().copied().collect();
         let find = self.cx.crew.io(move || Ok(find_in_gaps(gaps, &known)));
         for (gap, missed) in find.await.map_err(SourceError::Io)? {
-            let last = self
-                .add_missed(&gap.path, missed, Some(gap.before), None)
-                .await?;
-            if let (Some(last), Some(left)) = (last, self.left.get_mut(&gap.path)) {
-                *left = last;
+            let last = self.add_missed(&gap.path, missed, gap.before, None).await?;
+            let was_read = self.left_read.remove(&gap.path).is_some();
+            if let Some(last) = last.filter(|_| was_read || self.left.contains_key(&gap.path)) {
+                self.left.insert(gap.path, last);
             }
         }
         // What was filled since then was looked at once more.
@@ -210,16 +219,33 @@ impl FileSource {
             let is_there = self.empty.contains_key(path);
             Some(Gap {
                 path: path.clone(),
-                before: *id,
+                before: Some(*id),
                 there: is_there.then(|| Inode::of_record(record)),
                 since: noted_at(record),
             })
         };
-        self.left
-            .iter()
-            .chain(&self.empty)
-            .filter_map(gap)
-            .collect()
+        let known = self.left.iter().chain(&self.empty).filter_map(gap);
+        let mut gaps: Vec<Gap> = known.collect();
+        let now = Instant::now();
+        self.left_read.retain(|_, since| now < since.until);
+        gaps.extend(self.left_read.iter().map(|(path, since)| Gap {
+            path: path.clone(),
+            before: None,
+            there: None,
+            since: since.time,
+        }));
+        gaps
+    }
+
+    /// Keeps in mind the paths that a compressed file left which was read to its end, as long as what
+    /// is not compressed would be kept.
+    pub(super) fn note_left(&mut self, id: GenerationId, record: &StreamRecord) {
+        let until = Instant::now() + self.config.rotate_grace;
+        let paths = self.left.extract_if(|_, of| *of == id);
+        for (path, _) in paths {
+            let time = noted_at(record);
+            self.left_read.insert(path, Since { time, until });
+        }
     }
 
     fn is_empty(&self, id: GenerationId) -> bool {

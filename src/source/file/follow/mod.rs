@@ -97,6 +97,8 @@ pub(super) struct FileSource {
     /// Paths at which nothing is now, and the last file that each of them had: rotation leaves gaps,
     /// and whatever comes after one is read after that file.
     left: HashMap<PathBuf, GenerationId>,
+    /// The same, where the last file was a compressed one that was read to its end.
+    left_read: HashMap<PathBuf, missed::Since>,
     /// The last files that were renamed: a copy can have been made of one before that.
     moved: VecDeque<GenerationId>,
     /// Files that were seen empty only.
@@ -186,6 +188,7 @@ impl FileSource {
             by_inode: QuickMap::default(),
             paths: QuickMap::default(),
             left: HashMap::new(),
+            left_read: HashMap::new(),
             moved: VecDeque::new(),
             empty: HashMap::new(),
             aliases: HashMap::new(),

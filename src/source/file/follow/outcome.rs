@@ -347,6 +347,9 @@ impl FileSource {
         if self.by_inode.get(&generation.inode) == Some(&id) {
             self.by_inode.remove(&generation.inode);
         }
+        if generation.is_finite {
+            self.note_left(id, &generation.record);
+        }
         if generation.is_finite
             && let (Some(file), Some(registry)) = (&generation.file, &mut self.registry)
         {

@@ -255,6 +255,7 @@ impl FileSource {
         };
         self.relief(&candidate.path);
         let old = self.at_path(&candidate.path);
+        self.part_from_gone(&found);
         if let Some(id) = self.by_inode.get(&found.inode).copied() {
             // It moved here, or it has two names; either way it is read once.
             let path = Arc::clone(&candidate.path);
@@ -280,6 +281,19 @@ impl FileSource {
             before.insert(candidate.path.to_path_buf(), old);
         }
         Ok(())
+    }
+
+    /// Takes an inode from the generation that had it, where it was given to this file since.
+    fn part_from_gone(&mut self, found: &Found) {
+        let Some(id) = self.by_inode.get(&found.inode).copied() else {
+            return;
+        };
+        let awake = self.generations.get(&id).map(|it| &it.record);
+        let known = awake.or_else(|| self.sleepers.get(&id).map(|it| &it.record));
+        if known.is_some_and(|known| found.is_reborn(known)) {
+            self.by_inode.remove(&found.inode);
+            self.want_all(id, Instant::now());
+        }
     }
 
     /// Runs a blocking call with the registry.

@@ -1,7 +1,7 @@
 //! Sweeping: asking for the state of files, in case no event told of a change.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::FileSource;
 use crate::source::SourceError;
 use crate::source::file::discover::Match;
-use crate::source::file::found::UNKNOWN_LEN;
+use crate::source::file::found::{UNKNOWN_LEN, born_of};
 use crate::source::file::generation::{Generation, GenerationId, Phase};
 
 use crate::source::file::resting::Resting;
@@ -26,6 +26,8 @@ struct Asked {
     id: GenerationId,
     path: Arc<Path>,
     inode: Inode,
+    /// When the inode was made, where the file system tells.
+    born: Option<NonZeroU64>,
     /// `None` where it says nothing: of a compressed file, that of its content is known.
     len: Option<u64>,
     /// Where something must be unchanged, for a file that can have been written anew.
@@ -136,6 +138,7 @@ impl FileSource {
                 id,
                 path: Arc::clone(&sleeper.path),
                 inode: sleeper.inode(),
+                born: sleeper.record.born,
                 len: Some(sleeper.len).filter(|len| *len != UNKNOWN_LEN),
                 places: sleeper.doubtful.then(|| sleeper.places.clone()),
             });
@@ -145,6 +148,7 @@ impl FileSource {
             id,
             path: Arc::clone(&generation.path),
             inode: generation.inode,
+            born: generation.record.born,
             len: (!generation.is_packed).then_some(generation.len),
             places: None,
         })
@@ -155,7 +159,9 @@ impl Asked {
     /// How the file is not as it was; `None` where it is, or is not there. Blocks.
     fn differs(&self) -> Option<Differs> {
         let metadata = self.path.metadata().ok()?;
-        if (metadata.dev(), metadata.ino()) != (self.inode.dev, self.inode.ino) {
+        let born = born_of(&metadata);
+        let is_reborn = born.is_some() && self.born.is_some() && born != self.born;
+        if Inode::of_metadata(&metadata) != self.inode || is_reborn {
             return Some(Differs::Inode);
         }
         let len = metadata.len();

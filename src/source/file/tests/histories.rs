@@ -163,10 +163,40 @@ pub(super) fn with_quick_kills() -> Vec<Vec<Step>> {
     ]
 }
 
+/// Histories in which a file came and went behind one that was compressed and read to its end: the path
+/// was forgotten with that one.
+pub(super) fn behind_compressed() -> Vec<Vec<Step>> {
+    use Step::{Catch, Compress, Kill, Pass, Rename, Tear, Write};
+    let (renamed, absent) = (Rename { create: true }, Rename { create: false });
+    let down = vec![Write(13), Write(26), renamed.clone(), Write(26), Tear];
+    vec![
+        vec![
+            renamed,
+            Compress,
+            Tear,
+            Catch,
+            Write(22),
+            Kill(vec![Compress]),
+            Pass(2),
+            absent.clone(),
+        ],
+        vec![
+            Kill(down),
+            Kill(vec![Compress, Write(1), Write(18), Write(14), Write(27)]),
+            Pass(0),
+            Tear,
+            absent,
+            Pass(7),
+            Tear,
+        ],
+    ]
+}
+
 /// Histories in which the inodes of files that were gone were used again.
 pub(super) fn with_reused_inodes() -> Vec<Vec<Step>> {
     use Step::{Compress, CopyTruncate, Delete, Kill, Pass, Rename, Tear, Truncate, Write};
     let (renamed, absent) = (Rename { create: true }, Rename { create: false });
+    let created = renamed.clone();
     vec![
         // What came after a file that was known by a rotated name was looked for beside that name: one
         // with the inode of the known one was never found.
@@ -211,6 +241,18 @@ pub(super) fn with_reused_inodes() -> Vec<Vec<Step>> {
             Delete,
             Pass(4),
             Tear,
+        ],
+        // Another file got the name, the inode and the length of one that was compressed.
+        vec![
+            Kill(vec![Write(13), Tear, CopyTruncate, Write(22)]),
+            Kill(vec![]),
+            CopyTruncate,
+            Delete,
+            created,
+            Compress,
+            Pass(7),
+            Write(22),
+            Rename { create: true },
         ],
     ]
 }

@@ -394,6 +394,7 @@ fn histories_that_went_wrong_once_deliver_each_line() {
         histories::that_went_wrong(),
         histories::with_compression(),
         histories::with_quick_kills(),
+        histories::behind_compressed(),
         histories::with_reused_inodes(),
     ]
     .concat();
